@@ -1,0 +1,266 @@
+"""Bytes to frames and back; what is not a frame becomes an error that names the field.
+
+Decoding goes in two steps, since the checks between them (R-1.8: state, MAC, token, direction, sequence,
+timestamp) come before the payload's form: ``decode_text`` / ``decode_binary`` read the envelope and keep the
+payload as the exact bytes sent, over which the MAC is computed; ``decode_payload`` types it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from zentalk_sim.protocol.errors import (
+    INVALID_MESSAGE,
+    MALFORMED,
+    PAYLOAD_REQUIRES_BINARY,
+    CloseCode,
+    CloseConnection,
+    ProtocolError,
+)
+from zentalk_sim.protocol.frames import (
+    BINARY_CODES,
+    CLIENT_FRAMES,
+    RELAY_FRAMES,
+    BinaryFrame,
+    Bytes32,
+    Frame,
+    MessageNew,
+    MessageSend,
+    Payload,
+    Uuid,
+)
+
+BINARY_HEADER_BYTES: Final = 29
+_LARGE_CIPHERTEXT_BYTES: Final = 1024
+_TYPE_TO_CODE: Final = {name: code for code, name in BINARY_CODES.items()}
+_PATH = re.compile(r" - at `\$\.?(.*)`$")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
+_LENGTH = re.compile(r"Expected `(\w+)` of length (?:>=|<=) (\d+)")
+
+
+class _Envelope(Struct, gc=False):
+    type: str
+    id: Uuid
+    timestamp: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+    payload: msgspec.Raw
+    seq: Annotated[int, Meta(ge=1, le=2**63 - 1)] | UnsetType = UNSET
+    message_mac: Bytes32 | UnsetType = UNSET
+
+
+class _Salvage(Struct):
+    type: Any = UNSET
+    id: Any = UNSET
+
+
+class Incoming:
+    """A frame as it came in: the envelope read, the payload not yet typed unless it travelled as an object."""
+
+    __slots__ = ("binary", "id", "id_as_sent", "message_mac", "payload", "raw_payload", "seq", "timestamp", "type")
+
+    def __init__(
+        self,
+        type: str,
+        id: str,
+        timestamp: int,
+        *,
+        raw_payload: bytes | None = None,
+        payload: Payload | None = None,
+        seq: int | None = None,
+        message_mac: bytes | None = None,
+        binary: bool = False,
+    ) -> None:
+        self.type = type
+        self.id = id.lower()
+        self.id_as_sent = id
+        """As it stands in the frame; what a MAC covers."""
+        self.timestamp = timestamp
+        self.raw_payload = raw_payload
+        self.payload = payload
+        self.seq = seq
+        self.message_mac = message_mac
+        self.binary = binary
+
+    @classmethod
+    def of(cls, frame: Frame) -> Incoming:
+        """A frame that travelled by reference (fidelity ``frames``)."""
+        return cls(
+            frame.type,
+            frame.id,
+            frame.timestamp,
+            payload=frame.payload,
+            seq=frame.seq,
+            message_mac=frame.message_mac,
+            binary=type(frame) is BinaryFrame,
+        )
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_salvage = msgspec.json.Decoder(_Salvage).decode
+_encoder = msgspec.json.Encoder()
+_decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
+    payload: msgspec.json.Decoder(payload) for table in (CLIENT_FRAMES, RELAY_FRAMES) for payload in table.values()
+}
+
+
+def explain(error: Exception, prefix: str) -> tuple[str, str | None]:
+    """A sentence for a person, and the path of the field at fault (``payload.nonce``), if there is one."""
+    if not isinstance(error, msgspec.ValidationError):
+        return "not a JSON object that can be read", None
+    text = str(error)
+    found = _PATH.search(text)
+    path = found.group(1) if found else ""
+    missing = _MISSING.search(text)
+    if missing:
+        path = f"{path}.{missing.group(1)}" if path else missing.group(1)
+    if prefix:
+        path = f"{prefix}.{path}" if path else prefix
+    if not path:
+        return "not a JSON object", None
+    if missing:
+        return f"{path} is missing", path
+    reason = _PATH.sub("", text)
+    length = _LENGTH.search(reason)
+    if length:
+        return f"{path} must be {length.group(2)} {'bytes' if length.group(1) == 'bytes' else 'characters'} long", path
+    if "matching regex" in reason:
+        return f"{path} must be {'an address' if '0x' in reason else 'a UUID'}", path
+    return f"{path}: {reason}", path
+
+
+def _malformed(error: Exception, prefix: str) -> ProtocolError:
+    message, field = explain(error, prefix)
+    if field is None:
+        return ProtocolError(INVALID_MESSAGE, message, reason=MALFORMED)
+    return ProtocolError(INVALID_MESSAGE, message, reason=MALFORMED, field=field)
+
+
+def salvage(data: bytes) -> tuple[str | None, str | None]:
+    """Type and id of a text frame whose envelope is wrong elsewhere, as far as they can be read (R-1.7)."""
+    try:
+        found = _decode_salvage(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None, None
+    kind = found.type if isinstance(found.type, str) else None
+    return kind, found.id if isinstance(found.id, str) else None
+
+
+def decode_text(data: bytes, max_payload_bytes: int) -> Incoming:
+    """The envelope of a text frame. ``data`` is valid UTF-8.
+
+    Raises ProtocolError, ``malformed`` (R-1.5) or ``payload_requires_binary`` (R-1.6).
+    """
+    try:
+        envelope = _decode_envelope(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise _malformed(error, "") from None
+    raw = bytes(envelope.payload)
+    if not raw.startswith(b"{"):
+        raise ProtocolError(INVALID_MESSAGE, "payload must be an object", reason=MALFORMED, field="payload")
+    if len(raw) > max_payload_bytes:
+        raise ProtocolError(
+            INVALID_MESSAGE,
+            f"a payload above {max_payload_bytes} bytes must travel as a binary frame",
+            reason=PAYLOAD_REQUIRES_BINARY,
+            payload_bytes=len(raw),
+            limit_bytes=max_payload_bytes,
+        )
+    return Incoming(
+        envelope.type,
+        envelope.id,
+        envelope.timestamp,
+        raw_payload=raw,
+        seq=None if envelope.seq is UNSET else envelope.seq,
+        message_mac=None if envelope.message_mac is UNSET else envelope.message_mac,
+    )
+
+
+def decode_binary(data: bytes) -> Incoming:
+    """The envelope of a binary frame. Raises CloseConnection, 1002 or 1003 (R-2.3)."""
+    if len(data) < BINARY_HEADER_BYTES:
+        raise CloseConnection(CloseCode.PROTOCOL_ERROR, "binary frame shorter than its header")
+    if int.from_bytes(data[25:29], "big") != len(data) - BINARY_HEADER_BYTES:
+        raise CloseConnection(CloseCode.PROTOCOL_ERROR, "binary frame length does not match")
+    kind = BINARY_CODES.get(data[0])
+    if kind is None:
+        raise CloseConnection(CloseCode.UNSUPPORTED, f"binary type code 0x{data[0]:02x}")
+    h = data[1:17].hex()
+    return Incoming(
+        kind,
+        f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}",
+        int.from_bytes(data[17:25], "big"),
+        raw_payload=data[BINARY_HEADER_BYTES:],
+        binary=True,
+    )
+
+
+def decode_payload(kind: type[Payload], raw: bytes) -> Payload:
+    """The typed payload. Raises ProtocolError ``malformed`` with the field's path."""
+    try:
+        payload: Payload = _decoders[kind].decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise _malformed(error, "payload") from None
+    return payload
+
+
+def payload_field(raw: bytes, field: str) -> object:
+    """One field of a payload that may be of the wrong form otherwise; None where it cannot be read."""
+    try:
+        decoded = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None
+    return decoded.get(field) if isinstance(decoded, dict) else None
+
+
+def encode_payload(payload: Payload) -> bytes:
+    """The payload's JSON, as it stands in a frame; what a MAC covers."""
+    return _encoder.encode(payload)
+
+
+def encode(frame: Frame) -> str | bytes:
+    """What goes on the wire: ``str`` for a text frame, ``bytes`` for a binary one."""
+    if type(frame) is not BinaryFrame:
+        return _encoder.encode(frame).decode()
+    payload = _encoder.encode(frame.payload)
+    return b"".join(
+        (
+            bytes((_TYPE_TO_CODE[frame.type],)),
+            bytes.fromhex(frame.id.replace("-", "")),
+            frame.timestamp.to_bytes(8, "big"),
+            len(payload).to_bytes(4, "big"),
+            payload,
+        )
+    )
+
+
+def encode_text(frame: Frame) -> bytes:
+    """A text frame as UTF-8 bytes."""
+    return _encoder.encode(frame)
+
+
+def with_seq(body: bytes, seq: int) -> bytes:
+    """An encoded text frame that has no ``seq``, given one; equal to encoding it with that ``seq``."""
+    return b'%s,"seq":%d}' % (body[:-1], seq)
+
+
+def payload_size(payload: Payload) -> int:
+    """``len(encode_payload(payload))`` without encoding a large ciphertext."""
+    if isinstance(payload, (MessageSend, MessageNew)):
+        count = len(payload.ciphertext)
+        if count > _LARGE_CIPHERTEXT_BYTES:
+            return len(_encoder.encode(msgspec.structs.replace(payload, ciphertext=b""))) + 4 * ((count + 2) // 3)
+    return len(_encoder.encode(payload))
+
+
+def frame_size(frame: Frame) -> int:
+    """Bytes of the frame's WebSocket payload: ``len(encode(frame))``, without encoding a large ciphertext."""
+    payload = frame.payload
+    if type(frame) is BinaryFrame:
+        return BINARY_HEADER_BYTES + payload_size(payload)
+    if isinstance(payload, (MessageSend, MessageNew)) and len(payload.ciphertext) > _LARGE_CIPHERTEXT_BYTES:
+        small = msgspec.structs.replace(frame, payload=msgspec.structs.replace(payload, ciphertext=b""))
+        return len(_encoder.encode(small)) + 4 * ((len(payload.ciphertext) + 2) // 3)
+    return len(_encoder.encode(frame))

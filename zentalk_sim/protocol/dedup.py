@@ -1,0 +1,70 @@
+"""Which message ids may have been seen: a Bloom filter of two generations before the exact index.
+
+Specification, "Server-Side Deduplication"; R-5.6. A generation lasts 24 h, so that an id is remembered for 24
+to 48 h. An overfull filter only says "maybe" more often, which costs a look-up. The filter vouches for "never
+seen" only over the time its generations cover: where the index holds older ids, an id that the filter does not
+know is looked up there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rbloom import Bloom
+
+from zentalk_sim.protocol.config import DedupConfig
+
+
+def _hash_of(message_id: str) -> int:
+    # A UUID's own bits are its hash: stable over processes, as Python's hash of a text is not. A client may
+    # choose ids that collide here; that costs it an exact look-up and nothing else.
+    value = int(message_id.replace("-", ""), 16)
+    return value - (1 << 128) if value >> 127 else value
+
+
+class SeenIds:
+    """The two generations."""
+
+    def __init__(self, config: DedupConfig) -> None:
+        self._config = config
+        self._current = self._make()
+        self._previous: Bloom | None = None
+        self._began_us: int | None = None
+        self.oldest_covered_us: int | None = None
+        """The instant since which every id added is in a generation that stands."""
+
+    def _make(self) -> Bloom:
+        return Bloom(self._config.bloom_capacity, self._config.bloom_error, _hash_of)
+
+    def _turn(self, now_us: int) -> None:
+        if self._began_us is None:
+            self._began_us = self.oldest_covered_us = now_us
+        window_us = self._config.window_s * 1_000_000
+        while now_us - self._began_us >= window_us:
+            if now_us - self._began_us >= 2 * window_us:
+                # Nothing was added for a whole generation: both are out of date.
+                self._previous, self._began_us = None, now_us
+                self.oldest_covered_us = now_us
+            else:
+                self._previous, self.oldest_covered_us = self._current, self._began_us
+                self._began_us += window_us
+            self._current = self._make()
+
+    def add(self, message_id: str, now_us: int) -> None:
+        """Remember an id accepted at ``now_us``."""
+        self._turn(now_us)
+        self._current.add(message_id)
+
+    def may_hold(self, message_id: str, oldest_indexed_us: int | None) -> bool:
+        """False only where the id is surely new. ``oldest_indexed_us``: acceptance of the index's oldest entry."""
+        if message_id in self._current or (self._previous is not None and message_id in self._previous):
+            return True
+        if oldest_indexed_us is None:
+            return False
+        return self.oldest_covered_us is None or oldest_indexed_us < self.oldest_covered_us
+
+    def rebuild(self, entries: Iterable[tuple[str, int]]) -> None:
+        """Fill fresh generations from (id, acceptance) in order of acceptance."""
+        self.__init__(self._config)  # type: ignore[misc]
+        for message_id, accepted_us in entries:
+            self.add(message_id, accepted_us)

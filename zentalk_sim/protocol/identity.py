@@ -1,0 +1,57 @@
+"""Names made from keys: addresses, conversation ids, fingerprints, and the bytes that signatures cover.
+
+Integers in signed material are unsigned big-endian; bytes are concatenated.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256, sha512
+
+from zentalk_sim.protocol.frames import MessageSend
+
+
+def uuid_bytes(text: str) -> bytes:
+    """The 16 bytes of a UUID in its 36-character form."""
+    return bytes.fromhex(text.replace("-", ""))
+
+
+def address_of(identity_key: bytes) -> str:
+    """The address given to an identity registered here: ``0x`` and the first 40 hex digits of SHA-256 of its key.
+
+    The specification does not say how a wallet address and an identity key belong together; any pair can be
+    registered by the relay's tools.
+    """
+    return "0x" + sha256(identity_key).hexdigest()[:40]
+
+
+def conversation_id(one: str, other: str) -> str:
+    """R-6.4: ``conv_`` and 16 hex digits of SHA-256 over the two lower-case addresses in ascending order."""
+    low, high = sorted((one.lower(), other.lower()))
+    return "conv_" + sha256((low + high).encode("ascii")).hexdigest()[:16]
+
+
+def fingerprint(key: bytes) -> str:
+    """R-7.5: six groups of five digits, each from the next 5 bytes of SHA-512 of the raw key."""
+    digest = sha512(key).digest()
+    return " ".join(f"{int.from_bytes(digest[i : i + 5], 'big') % 100_000:05d}" for i in range(0, 30, 5))
+
+
+def auth_signed_data(challenge: bytes, server_time_ms: int, device_id: str, client_time_ms: int) -> bytes:
+    """R-4.1: challenge ‖ server_time ‖ device_id ‖ client_time, 64 bytes."""
+    return challenge + server_time_ms.to_bytes(8, "big") + uuid_bytes(device_id) + client_time_ms.to_bytes(8, "big")
+
+
+def token_signed_data(device_id: str, timestamp_ms: int) -> bytes:
+    """R-3.3: what a request for a connection token signs."""
+    return b"zentalk.v1 token" + uuid_bytes(device_id) + timestamp_ms.to_bytes(8, "big")
+
+
+def content_hash(message: MessageSend, conversation: str) -> bytes:
+    """R-5.6: SHA-256 over the length-prefixed decoded fields; equal for equal content, whatever the framing."""
+    header = message.x3dh_header
+    fields = [message.to.lower().encode(), message.ciphertext, message.nonce, message.message_type.encode()]
+    fields.append(conversation.encode())
+    if header:
+        key_id = header.one_time_key_id
+        fields += [header.identity_key, header.ephemeral_key, b"%d" % key_id if isinstance(key_id, int) else b""]
+    return sha256(b"".join(len(field).to_bytes(4, "big") + field for field in fields)).digest()

@@ -1,0 +1,142 @@
+"""Mailboxes: copies pushed, announced, confirmed, dropped and expired; every drop is counted with its cause.
+
+Store and forward (R-6.2): a copy leaves at its device's MESSAGE_RECEIVED, at expiry, by overflow or with its
+device, and in no other way.
+"""
+
+from __future__ import annotations
+
+from zentalk_sim.protocol.connection import Connection
+from zentalk_sim.protocol.effects import NewCopy, Publish
+from zentalk_sim.protocol.frames import MessageDelivered, SyncRequired
+from zentalk_sim.protocol.node import Node
+from zentalk_sim.protocol.records import Message, User
+
+
+def store_copies(node: Node, message: Message, recipient: User, devices: list[str]) -> None:
+    """Store a message with a copy for each device, and make room where a mailbox overflows."""
+    store = node.store
+    store.add_message(message, devices)
+    if devices:
+        node.note("copies.stored", len(devices), user=recipient.address, message_id=message.id)
+    limit = node.config.mailbox.max_copies
+    for device_id in devices:
+        box = store.mailbox(recipient.address, device_id)
+        if len(box) > limit:
+            oldest = next(iter(box))
+            store.remove_copy(recipient.address, device_id, oldest)
+            node.note("copies.dropped.overflow", user=recipient.address, device_id=device_id, message_id=oldest)
+    arm_expiry(node)
+
+
+def push_new(node: Node, message: Message, recipient: User, now: int) -> None:
+    """Push a message just stored to the devices that are connected, or wake one if none is (R-6.2, R-6.7)."""
+    connected = node.store.connected(recipient.address)
+    if not connected:
+        if message.copies:
+            node.push_wake(recipient)
+        return
+    for device_id, place in list(connected.items()):
+        if message.id not in node.store.mailbox(recipient.address, device_id):
+            continue
+        if place.node == node.name:
+            push_copy(node, place.conn, message, now)
+        else:
+            node.out.append(Publish(place.node, NewCopy(place.conn, message.id)))
+
+
+def push_copy(node: Node, conn_id: int, message: Message, now: int) -> None:
+    """Send MESSAGE_NEW on a connection of this node, unless it may not receive or had it already."""
+    conn = node.conns.get(conn_id)
+    if conn is None or conn.state != "ready" or message.body is None or message.id in conn.pushed:
+        return
+    if "receive_message" not in conn.token_capabilities:
+        return
+    conn.pushed[message.id] = None
+    node.send_message(conn, message.id, message.body, now)
+
+
+def announce_backlog(node: Node, conn: Connection, now: int) -> None:
+    """SYNC_REQUIRED for what was queued before the connection (R-6.6)."""
+    box = node.store.mailbox(conn.user, conn.device_id)
+    conn.announced_order = node.store.counters.accepted
+    if not box:
+        return
+    stamps = [message.server_timestamp for message in box.values()]
+    oldest = min(stamps)
+    node.send(conn, "SYNC_REQUIRED", SyncRequired("offline_messages", len(box), oldest, max(stamps), oldest), now)
+
+
+def look_again(node: Node, conn: Connection, now: int) -> None:
+    """R-12.5: push what a lost event of the bus failed to bring."""
+    assert conn.look_due_us is not None
+    conn.look_due_us += node.config.mailbox.look_interval_ms * 1000
+    for message in list(node.store.mailbox(conn.user, conn.device_id).values()):
+        if message.order > conn.announced_order and message.id not in conn.pushed:
+            push_copy(node, conn.id, message, now)
+
+
+def confirm(node: Node, user: User, device_id: str, message: Message, now: int) -> bool:
+    """A device has received a message: its copy goes, and the sender hears of it once; False if it had before."""
+    place = node.store.connected(user.address).get(device_id)
+    if place is not None and place.node == node.name:
+        conn = node.conns.get(place.conn)
+        if conn is not None:
+            conn.pushed.pop(message.id, None)
+    if node.store.remove_copy(user.address, device_id, message.id) is not None:
+        node.note("copies.confirmed", user=user.address, device_id=device_id, message_id=message.id)
+        if not node.store.mailbox(user.address, device_id):
+            node.clear_push(user, device_id)
+    if device_id in message.delivered_to:
+        return False
+    message.delivered_to.append(device_id)
+    node.store.save_message(message)
+    node.note("messages.delivered", user=user.address, device_id=device_id, message_id=message.id)
+    sender = node.store.user(message.sender)
+    if sender is not None:
+        node.notify(sender, "MESSAGE_DELIVERED", MessageDelivered(message.id, device_id, now // 1000), now)
+    return True
+
+
+def drop_with_device(node: Node, user: User, device_id: str) -> None:
+    """A removed device takes its mailbox and kept notices with it (R-7.1)."""
+    ids = list(node.store.mailbox(user.address, device_id))
+    for message_id in ids:
+        node.store.remove_copy(user.address, device_id, message_id)
+    if ids:
+        node.note("copies.dropped.device_removed", len(ids), user=user.address, device_id=device_id)
+    node.store.take_notices((user.address, device_id))
+
+
+def arm_expiry(node: Node) -> None:
+    """Have a timer stand for the oldest entry of the index."""
+    if node.expiry_armed:
+        return
+    oldest = next(iter(node.store.messages.values()), None)
+    if oldest is not None:
+        node.expiry_armed = True
+        node.timers.arm(oldest.accepted_us + node.config.mailbox.retention_s * 1_000_000, "expire", 0)
+
+
+def expire(node: Node, now: int) -> None:
+    """Drop copies and index entries whose retention is over (R-6.5)."""
+    node.expiry_armed = False
+    retention_us = node.config.mailbox.retention_s * 1_000_000
+    store = node.store
+    while (message := next(iter(store.messages.values()), None)) is not None:
+        if message.accepted_us + retention_us > now:
+            break
+        if message.copies:
+            user = store.user(message.recipient)
+            for device_id in [*(user.devices if user else ()), ""]:
+                if store.remove_copy(message.recipient, device_id, message.id) is not None:
+                    node.note(
+                        "copies.dropped.expired",
+                        user=message.recipient,
+                        device_id=device_id,
+                        message_id=message.id,
+                    )
+                    if user is not None and not store.mailbox(message.recipient, device_id):
+                        node.clear_push(user, device_id)
+        store.forget_message(message.id)
+    arm_expiry(node)

@@ -1,0 +1,230 @@
+"""A frame's way in: the checks of R-1.8 in their order; the first that fails answers.
+
+frame size → UTF-8 → JSON and envelope → state → MAC → token life → direction and type → seq → timestamp →
+payload form → capability → (the handler:) duplicate id → rate limit → nonce → recipient → membership → keys → store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from zentalk_sim.protocol import (
+    authentication,
+    codec,
+    heartbeat,
+    messages,
+    presence,
+    token_refresh,
+    topics,
+    typing_indicators,
+)
+from zentalk_sim.protocol.codec import Incoming
+from zentalk_sim.protocol.connection import Connection
+from zentalk_sim.protocol.errors import (
+    FORBIDDEN,
+    INVALID_MESSAGE,
+    MALFORMED,
+    MALFORMED_REASONS,
+    RATE_LIMITED,
+    SEQUENCE_REPLAYED,
+    TIMESTAMP_OUT_OF_WINDOW,
+    UNKNOWN_TYPE,
+    WRONG_DIRECTION,
+    CloseCode,
+    CloseConnection,
+    ProtocolError,
+)
+from zentalk_sim.protocol.frames import CLIENT_FRAMES, RELAY_FRAMES, ErrorPayload, Payload
+from zentalk_sim.protocol.node import Node
+from zentalk_sim.protocol.records import User
+
+Handler = Callable[[Node, Connection, User, Any, int], None]
+
+HANDLERS: Final[dict[str, tuple[str | None, Handler]]] = {
+    "MESSAGE_RECEIVED": ("receive_message", messages.handle_received),
+    "MESSAGE_READ": ("receive_message", messages.handle_read),
+    "TYPING_START": ("presence", typing_indicators.handle_start),
+    "TYPING_STOP": ("presence", typing_indicators.handle_stop),
+    "PRESENCE_SET": ("presence", presence.handle_presence_set),
+    "SUBSCRIBE": ("presence", topics.handle_subscribe),
+    "UNSUBSCRIBE": ("presence", topics.handle_unsubscribe),
+    "TOKEN_REFRESH": (None, token_refresh.handle_refresh),
+}
+"""Frame type → the capability it needs (R-4.5) and who handles it; MESSAGE_SEND also needs its id, see below."""
+
+
+def receive_bytes(node: Node, conn: Connection, data: bytes, binary: bool, now: int) -> None:
+    """A frame as its bytes: size, UTF-8, form, and on."""
+    if len(data) > node.config.frames.max_bytes:
+        node.close(conn, CloseCode.TOO_LARGE, "frame too large")
+        return
+    try:
+        if binary:
+            incoming = codec.decode_binary(data)
+        else:
+            data.decode()
+            incoming = codec.decode_text(data, node.config.frames.max_text_payload_bytes)
+    except UnicodeDecodeError:
+        node.close(conn, CloseCode.INVALID_PAYLOAD, "not UTF-8")
+    except CloseConnection as ending:
+        node.close(conn, ending.code, ending.reason)
+    except ProtocolError as error:
+        kind, frame_id = codec.salvage(data)
+        if conn.state == "challenged":
+            if kind == "AUTH_RESPONSE" and not authentication.count_attempt(node, conn, now):
+                return
+            authentication.fail(node, conn, f"form: {error.message}", now)
+        else:
+            answer(node, conn, error, kind, frame_id, now)
+    else:
+        receive(node, conn, incoming, now)
+
+
+def receive(node: Node, conn: Connection, incoming: Incoming, now: int) -> None:
+    """A frame whose envelope was read: the rest of the checks, then its handler."""
+    try:
+        if conn.state == "challenged":
+            _receive_first(node, conn, incoming, now)
+        else:
+            _receive_ready(node, conn, incoming, now)
+    except CloseConnection as ending:
+        node.close(conn, ending.code, ending.reason)
+    except ProtocolError as error:
+        answer(node, conn, error, incoming.type, incoming.id, now)
+    else:
+        if conn.state == "ready":
+            node.arm(conn)
+
+
+def _receive_first(node: Node, conn: Connection, incoming: Incoming, now: int) -> None:
+    """Before AUTH_SUCCESS only AUTH_RESPONSE; anything else fails authentication (R-4.2)."""
+    if incoming.type != "AUTH_RESPONSE":
+        authentication.fail(node, conn, f"form: {incoming.type[:40]} before AUTH_RESPONSE", now)
+        return
+    if not authentication.count_attempt(node, conn, now):
+        return
+    if not node.is_near(incoming.timestamp, now):
+        raise _out_of_window(now)
+    try:
+        payload = _payload_of(CLIENT_FRAMES["AUTH_RESPONSE"], incoming)
+    except ProtocolError as error:
+        authentication.fail(node, conn, f"form: {error.message}", now)
+        return
+    authentication.handle_response(node, conn, payload, now)
+
+
+def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -> None:
+    _check_mac(node, conn, incoming)
+    token_refresh.check_life(node, conn, now)
+    kind = incoming.type
+    payload_type = CLIENT_FRAMES.get(kind)
+    if payload_type is None:
+        if kind in RELAY_FRAMES:
+            raise ProtocolError(
+                INVALID_MESSAGE, f"{kind} is sent by the relay only", reason=WRONG_DIRECTION, field="type"
+            )
+        raise ProtocolError(INVALID_MESSAGE, "no such frame type", reason=UNKNOWN_TYPE, field="type")
+    session = conn.session
+    assert session is not None
+    if incoming.seq is not None:
+        if incoming.seq <= session.seq_in:
+            _settle_run(conn, payload_type, incoming)
+            raise ProtocolError(
+                INVALID_MESSAGE,
+                f"seq must be above {session.seq_in}",
+                reason=SEQUENCE_REPLAYED,
+                field="seq",
+            )
+        session.seq_in = incoming.seq
+    if kind != "PONG" and not node.is_near(incoming.timestamp, now):
+        _settle_run(conn, payload_type, incoming)
+        raise _out_of_window(now)
+    payload = _payload_of(payload_type, incoming)
+    if kind == "PONG":
+        heartbeat.handle_pong(node, conn, payload, now)
+        return
+    if kind in ("SUBSCRIBE", "UNSUBSCRIBE"):
+        topics.check_form(node, payload)
+    conn.malformed_in_a_row = 0
+    if kind == "AUTH_RESPONSE":
+        raise ProtocolError(FORBIDDEN, "this connection is authenticated already")
+    user = node.store.user(conn.user)
+    assert user is not None
+    if kind == "MESSAGE_SEND":
+        _need(conn, "send_message")
+        messages.handle_send(node, conn, user, incoming.id, payload, now)
+        return
+    capability, handler = HANDLERS[kind]
+    if capability is not None:
+        _need(conn, capability)
+    handler(node, conn, user, payload, now)
+
+
+def _check_mac(node: Node, conn: Connection, incoming: Incoming) -> None:
+    """R-5.3. A frame that travelled as an object has no payload bytes: its modelled MAC covers none."""
+    if incoming.message_mac is None:
+        if node.config.integrity == "require" and not incoming.binary:
+            raise CloseConnection(CloseCode.POLICY_VIOLATION, "message_mac is missing")
+        return
+    if conn.session_key is None:
+        conn.session_key = node.crypto.session_key(conn.key_token, conn.challenge)
+    expected = node.crypto.message_mac(
+        conn.session_key, incoming.type, incoming.id_as_sent, incoming.timestamp, incoming.raw_payload or b""
+    )
+    if expected != incoming.message_mac:
+        raise CloseConnection(CloseCode.POLICY_VIOLATION, "message_mac does not verify")
+
+
+def _payload_of(kind: type[Payload], incoming: Incoming) -> Any:
+    if incoming.payload is not None:
+        if type(incoming.payload) is not kind:
+            raise ProtocolError(INVALID_MESSAGE, "payload of another type", reason=MALFORMED, field="payload")
+        return incoming.payload
+    return codec.decode_payload(kind, incoming.raw_payload or b"")
+
+
+def _settle_run(conn: Connection, kind: type[Payload], incoming: Incoming) -> None:
+    """A frame refused before its payload's form was looked at still ends the run of R-1.5, if it is well formed."""
+    try:
+        _payload_of(kind, incoming)
+    except ProtocolError:
+        return
+    conn.malformed_in_a_row = 0
+
+
+def _need(conn: Connection, capability: str) -> None:
+    if capability not in conn.token_capabilities:
+        raise ProtocolError(FORBIDDEN, f"the token does not grant {capability}", capability=capability)
+
+
+def _out_of_window(now: int) -> ProtocolError:
+    return ProtocolError(
+        INVALID_MESSAGE,
+        "timestamp is not within the time window of the relay's clock",
+        reason=TIMESTAMP_OUT_OF_WINDOW,
+        field="timestamp",
+        server_time=now // 1000,
+    )
+
+
+def answer(
+    node: Node, conn: Connection, error: ProtocolError, kind: str | None, frame_id: str | None, now: int
+) -> None:
+    """Send ERROR (R-1.7), and close where it is the last of a run (R-1.5, R-10.2)."""
+    payload = ErrorPayload(error.code, error.message, node.request_id(), error.details)
+    if kind is not None:
+        payload = payload.about(kind, frame_id)
+    node.send(conn, "ERROR", payload, now)
+    node.note(f"errors.{error.code}", conn=conn)
+    if error.code == INVALID_MESSAGE and error.reason in MALFORMED_REASONS:
+        conn.malformed_in_a_row += 1
+        if conn.malformed_in_a_row >= node.config.frames.max_malformed_in_a_row:
+            node.close(conn, CloseCode.POLICY_VIOLATION, "too many malformed frames")
+            return
+    if error.code == RATE_LIMITED:
+        conn.refused_in_a_row += 1
+        if conn.refused_in_a_row >= node.config.frames.max_refused_in_a_row:
+            node.close(conn, CloseCode.RATE_LIMITED, "too many refusals")
+            return
+    node.arm(conn)

@@ -1,0 +1,341 @@
+"""The relay: inputs with their time go in, effects come out, one deadline is asked for.
+
+Shaped after sans-IO protocol cores: this class does no I/O, reads no clock and draws from the streams it was
+given. Inputs and timers at one instant keep the order of R-13.1: every timer due strictly before ``now`` runs
+first, each at its own instant, then the input; timers due at ``now`` run when the face calls ``handle_timeout``.
+
+Nothing a peer sends raises out of an input. Misuse by the caller (time going backwards, a connection used
+twice) raises ValueError; a broken invariant raises AssertionError, and the face then calls ``crashed`` (R-12.2).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from zentalk_sim.protocol import authentication, control, heartbeat, mailbox, pipeline, rest, token_refresh
+from zentalk_sim.protocol import presence as presence_rules
+from zentalk_sim.protocol import typing_indicators as typing_rules
+from zentalk_sim.protocol.codec import Incoming
+from zentalk_sim.protocol.config import RelayConfig
+from zentalk_sim.protocol.connection import Connection
+from zentalk_sim.protocol.control import Command
+from zentalk_sim.protocol.crypto import Crypto, Ed25519, Modelled
+from zentalk_sim.protocol.effects import BusEvent, ConnId, Effect, Forward, Kick, NewCopy, RequestId
+from zentalk_sim.protocol.errors import CloseCode, ProtocolError
+from zentalk_sim.protocol.frames import Frame
+from zentalk_sim.protocol.node import Node
+from zentalk_sim.protocol.records import StoreImage
+from zentalk_sim.protocol.rest_types import Request
+from zentalk_sim.protocol.store import MemoryStore
+from zentalk_sim.protocol.streams import Streams
+from zentalk_sim.protocol.tokens import JwtAuthority, ModelledAuthority, TokenAuthority
+from zentalk_sim.protocol.upgrade import UpgradeRequest
+
+
+class RelayImage(Struct):
+    """All of a relay in one record."""
+
+    name: str
+    now_us: int
+    seed: bytes
+    boot: int
+    stream_counters: dict[str, int]
+    connections: list[Connection]
+    timers: list[tuple[int, str, Any]]
+    typing: list[tuple[str, str, str, int, int | None]]
+    expiry_armed: bool
+    store: StoreImage
+
+
+def _authority(seed: bytes, crypto: Crypto) -> TokenAuthority:
+    return ModelledAuthority(seed, crypto) if isinstance(crypto, Modelled) else JwtAuthority(seed)
+
+
+class Relay:
+    """One relay node. Nodes of a cluster are given the same store and tell each other through the bus."""
+
+    def __init__(
+        self,
+        config: RelayConfig,
+        *,
+        streams: Streams,
+        store: MemoryStore,
+        crypto: Crypto | None = None,
+        tokens: TokenAuthority | None = None,
+        node: str = "relay",
+    ) -> None:
+        crypto = crypto or Ed25519()
+        if not store.signing_seed:
+            store.signing_seed = streams.stream("signing_key").bytes(32)
+        tokens = tokens or _authority(store.signing_seed, crypto)
+        self._node = Node(config, streams, store, crypto, tokens, node)
+        self._now_us = 0
+        mailbox.arm_expiry(self._node)
+
+    # --- what a face may look at -----------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self._node.name
+
+    @property
+    def config(self) -> RelayConfig:
+        """The configuration in force."""
+        return self._node.config
+
+    @property
+    def store(self) -> MemoryStore:
+        """The store, shared with the other nodes."""
+        return self._node.store
+
+    @property
+    def connections(self) -> dict[ConnId, Connection]:
+        """The connections by id; not to be changed."""
+        return self._node.conns
+
+    @property
+    def now_us(self) -> int:
+        """The instant of the last input."""
+        return self._now_us
+
+    def jwks(self) -> dict[str, Any]:
+        """The token-signing key as a JWK Set (R-3.3)."""
+        return self._node.tokens.jwks()
+
+    def configure(self, config: RelayConfig) -> None:
+        """Change the settings; they hold from the next input."""
+        self._node.config = config
+
+    # --- inputs --------------------------------------------------------------------------------------
+
+    def connect(self, conn: ConnId, request: UpgradeRequest, now: int, real_us: int | None = None) -> list[Effect]:
+        """An upgrade request: ``Accept`` or ``Refuse`` and what follows (R-3.1, R-3.2)."""
+        if conn in self._node.conns:
+            raise ValueError(f"connection {conn} is in use")
+        self._begin(now, real_us)
+        authentication.connect(self._node, conn, request, now)
+        return self._finish(now)
+
+    def receive_data(self, conn: ConnId, data: str | bytes, now: int, real_us: int | None = None) -> list[Effect]:
+        """A whole WebSocket message: ``str`` from text frames, ``bytes`` from binary ones."""
+        if isinstance(data, str):
+            # A text that UTF-8 cannot hold is handed on as what it would have been on the wire: invalid.
+            return self._receive(conn, data.encode("utf-8", "surrogatepass"), False, now, real_us)
+        return self._receive(conn, data, True, now, real_us)
+
+    def receive_text(self, conn: ConnId, data: bytes, now: int, real_us: int | None = None) -> list[Effect]:
+        """A text message as its bytes, UTF-8 not yet checked."""
+        return self._receive(conn, data, False, now, real_us)
+
+    def receive_oversized(self, conn: ConnId, now: int) -> list[Effect]:
+        """The face saw a message begin that exceeds ``frames.max_bytes`` (R-1.6)."""
+        found = self._begin_on(conn, now, None)
+        if found is not None:
+            self._node.close(found, CloseCode.TOO_LARGE, "frame too large")
+        return self._finish(now)
+
+    def receive_frame(self, conn: ConnId, frame: Frame, now: int, real_us: int | None = None) -> list[Effect]:
+        """A frame by reference (fidelity ``frames``)."""
+        found = self._begin_on(conn, now, real_us)
+        if found is not None:
+            pipeline.receive(self._node, found, Incoming.of(frame), now)
+        return self._finish(now)
+
+    def note_arrival(self, conn: ConnId, now: int) -> None:
+        """Bytes of a connection have arrived and wait for a CPU: the handshake's time-out no longer runs (R-4.3)."""
+        found = self._node.conns.get(conn)
+        if found is not None and found.auth_due_us is not None and now <= found.auth_due_us:
+            found.auth_due_us = None
+
+    def disconnect(self, conn: ConnId, cause: str, now: int) -> list[Effect]:
+        """The transport is gone, whoever ended it; once for each accepted connection."""
+        self._begin(now, None)
+        found = self._node.conns.pop(conn, None)
+        if found is not None:
+            authentication.lose(self._node, found, now)
+            self._node.note(f"connections.lost.{cause}", conn=found)
+        return self._finish(now)
+
+    def handle_request(self, req: RequestId, request: Request, now: int, real_us: int | None = None) -> list[Effect]:
+        """A REST request, answered by ``Respond`` in the effects."""
+        self._begin(now, real_us)
+        rest.handle(self._node, req, request, now)
+        return self._finish(now)
+
+    def receive_event(self, event: BusEvent, now: int) -> list[Effect]:
+        """What another node published; an event for a connection that is gone is passed over."""
+        found = self._begin_on(event.conn, now, None)
+        if found is not None and found.state == "ready":
+            if isinstance(event, Forward):
+                self._node.send(found, event.type, event.payload, now)
+            elif isinstance(event, NewCopy):
+                message = self._node.store.messages.get(event.message_id)
+                if message is not None and message.id in self._node.store.mailbox(found.user, found.device_id):
+                    mailbox.push_copy(self._node, found.id, message, now)
+            elif isinstance(event, Kick):
+                self._node.close(found, event.code, event.reason)
+        return self._finish(now)
+
+    def control(self, command: Command, now: int) -> list[Effect]:
+        """A command of the relay's tools; what it returns is then in ``result``.
+
+        Raises ProtocolError where the command names a user, device or connection that there is not.
+        """
+        self._begin(now, None)
+        self.result = control.execute(self._node, command, now)
+        return self._finish(now)
+
+    def crashed(self, conn: ConnId | None, now: int) -> list[Effect]:
+        """An input raised: what it said is dropped, and its connection is closed with 1011 (R-12.2)."""
+        self._node.out = []
+        self._now_us = max(self._now_us, now)
+        found = self._node.conns.get(conn) if conn is not None else None
+        if found is not None and found.state != "ended":
+            self._node.close(found, CloseCode.SERVER_ERROR, "internal_error")
+        return self._finish(now)
+
+    result: Any = None
+    """What the last command returned."""
+
+    # --- time ----------------------------------------------------------------------------------------
+
+    def next_timeout(self) -> int | None:
+        """The instant at which ``handle_timeout`` wants to be called, in µs; None if nothing is due."""
+        return self._node.timers.next_us()
+
+    def handle_timeout(self, now: int) -> list[Effect]:
+        """Run every timer due at or before ``now``, each at its own instant and in order."""
+        self._begin(now, None)
+        self._run_timers(now + 1)
+        return self._finish(now)
+
+    def _begin(self, now: int, real_us: int | None) -> None:
+        if now < self._now_us:
+            raise ValueError(f"time went back from {self._now_us} to {now}")
+        node = self._node
+        node.out = []
+        node.real_us = real_us
+        next_us = node.timers.next_us()
+        if next_us is not None and next_us < now:
+            self._run_timers(now)
+        self._now_us = now
+
+    def _begin_on(self, conn: ConnId, now: int, real_us: int | None) -> Connection | None:
+        """Begin an input of a connection; None where it is gone or its end was decided."""
+        self._begin(now, real_us)
+        found = self._node.conns.get(conn)
+        return None if found is None or found.state == "ended" else found
+
+    def _receive(self, conn: ConnId, data: bytes, binary: bool, now: int, real_us: int | None) -> list[Effect]:
+        found = self._begin_on(conn, now, real_us)
+        if found is not None:
+            pipeline.receive_bytes(self._node, found, data, binary, now)
+        return self._finish(now)
+
+    def _finish(self, now: int) -> list[Effect]:
+        node = self._node
+        while node.ended:
+            authentication.lose(node, node.ended.pop(0), now)
+        out, node.out = node.out, []
+        return out
+
+    def _run_timers(self, before_us: int) -> None:
+        node = self._node
+        timers = node.timers
+        while (at := timers.next_us()) is not None and at < before_us:
+            _, _, kind, key = timers.pop()
+            if kind == "conn":
+                self._run_connection(key, at)
+            elif kind == "typing":
+                typing_rules.timed_out(node, key, at)  # type: ignore[arg-type]
+            else:
+                mailbox.expire(node, at)
+            while node.ended:
+                authentication.lose(node, node.ended.pop(0), at)
+
+    def _run_connection(self, key: object, at: int) -> None:
+        """What is due on one connection, in a fixed order; a timer overtaken by another is passed over."""
+        node = self._node
+        conn = node.conns.get(key)  # type: ignore[call-overload]
+        if conn is None or conn.state == "ended" or conn.armed_us != at:
+            return
+        conn.armed_us = None
+        if conn.auth_due_us is not None and conn.auth_due_us <= at:
+            node.note("connections.auth_timeout", conn=conn)
+            node.close(conn, CloseCode.PROTOCOL_ERROR, "auth_timeout")
+            return
+        if conn.pong_due_us is not None and conn.pong_due_us <= at:
+            heartbeat.pong_missed(node, conn, at)
+            if conn.missed_in_a_row >= node.config.heartbeat.max_missed:
+                node.abort(conn, "heartbeat")
+                return
+        if conn.ping_due_us is not None and conn.ping_due_us <= at:
+            heartbeat.send_ping(node, conn, at)
+        if conn.warn_due_us is not None and conn.warn_due_us <= at:
+            token_refresh.warn(node, conn, at)
+        if conn.away_due_us is not None and conn.away_due_us <= at:
+            presence_rules.turned_quiet(node, conn, at)
+        if conn.look_due_us is not None and conn.look_due_us <= at:
+            mailbox.look_again(node, conn, at)
+        node.arm(conn)
+
+    # --- snapshots -----------------------------------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """All state, store included, as MessagePack; taken between two inputs.
+
+        What is left of begun blocks of random words is dropped here too, so that a restored relay and this one
+        go on alike.
+        """
+        node = self._node
+        node.streams.realign()
+        node.rebind_streams()
+        image = RelayImage(
+            name=node.name,
+            now_us=self._now_us,
+            seed=node.streams.key,
+            boot=node.streams.boot,
+            stream_counters=node.streams.counters(),
+            connections=list(node.conns.values()),
+            timers=[(at, kind, key) for at, _, kind, key in node.timers.entries()],
+            typing=[(*key, last, stop) for key, (last, stop) in node.typing.items()],
+            expiry_armed=node.expiry_armed,
+            store=node.store.image(),
+        )
+        return msgspec.msgpack.encode(image)
+
+    @classmethod
+    def restored(
+        cls,
+        snapshot: bytes,
+        config: RelayConfig,
+        *,
+        crypto: Crypto | None = None,
+        tokens: TokenAuthority | None = None,
+    ) -> Relay:
+        """A relay that goes on where the snapshot was taken. Raises msgspec.DecodeError where it is none."""
+        image = msgspec.msgpack.decode(snapshot, type=RelayImage)
+        streams = Streams(image.seed, image.boot)
+        streams.restore(image.stream_counters)
+        store = MemoryStore.of_image(image.store, config.dedup)
+        relay = cls(config, streams=streams, store=store, crypto=crypto, tokens=tokens, node=image.name)
+        node = relay._node
+        relay._now_us = image.now_us
+        for conn in image.connections:
+            if conn.session is not None:
+                # One object again, shared by connection and store.
+                conn.session = store.sessions.get((conn.user, conn.device_id), conn.session)
+            node.conns[conn.id] = conn
+        node.timers.clear()
+        for at, kind, key in image.timers:
+            node.timers.arm(at, kind, tuple(key) if isinstance(key, list) else key)
+        node.typing = {(a, d, c): (last, stop) for a, d, c, last, stop in image.typing}
+        node.expiry_armed = image.expiry_armed
+        return relay
+
+
+__all__ = ["ProtocolError", "Relay", "RelayImage"]

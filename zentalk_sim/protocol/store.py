@@ -1,0 +1,251 @@
+"""What all nodes of a relay share: users, mailboxes, the message index, limits, presence and sessions.
+
+A small synchronous interface. Every scan has a total order: dictionaries keep the order of insertion, and
+nothing here iterates a set. The nodes of a simulated cluster share one object; a durable store overrides
+the methods that change something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from zentalk_sim.protocol.config import DedupConfig, Limit
+from zentalk_sim.protocol.dedup import SeenIds
+from zentalk_sim.protocol.ratelimit import LimitState, fresh
+from zentalk_sim.protocol.records import (
+    Counters,
+    Device,
+    DeviceKey,
+    Message,
+    Notice,
+    Presence,
+    Session,
+    StoreImage,
+    User,
+)
+
+
+class MemoryStore:
+    """The store in memory."""
+
+    def __init__(self, signing_seed: bytes = b"", dedup: DedupConfig | None = None) -> None:
+        self.signing_seed = signing_seed
+        """The 32-byte Ed25519 seed that signs tokens; empty until a relay draws one."""
+        self.counters = Counters()
+        self.users: dict[str, User] = {}
+        self.messages: dict[str, Message] = {}
+        """The index, in order of acceptance."""
+        self.mailboxes: dict[DeviceKey, dict[str, Message]] = {}
+        self.notices: dict[DeviceKey, list[Notice]] = {}
+        self.nonces: dict[tuple[str, bytes], tuple[str, int]] = {}
+        self.conversations: dict[str, tuple[str, str]] = {}
+        self.limits: dict[tuple[str, str], LimitState] = {}
+        self.presence: dict[str, dict[str, Presence]] = {}
+        """Address → connected device → where; the presence cache of the cluster."""
+        self.ip_connections: dict[str, int] = {}
+        """IP → connections on all nodes; those of one node are in ``node_ips``."""
+        self.node_ips: dict[str, dict[str, int]] = {}
+        self.sessions: dict[DeviceKey, Session] = {}
+        self.shown_status: dict[str, str] = {}
+        """The status that others were last told of a user."""
+        self.subscribers: dict[str, dict[DeviceKey, None]] = {}
+        """Topic → the devices whose session subscribes to it."""
+        self.seen_ids = SeenIds(dedup or DedupConfig())
+
+    # --- users and devices ---------------------------------------------------------------------------
+
+    def user(self, address: str) -> User | None:
+        """The user of a lower-case address."""
+        return self.users.get(address)
+
+    def save_user(self, user: User) -> None:
+        """Add a user, or keep what was changed in one (devices, settings, contacts and keys included)."""
+        self.users[user.address] = user
+
+    def adopt_waiting(self, user: User, device: Device) -> None:
+        """Hand a user's first device the copies that waited for one (R-6.2)."""
+        waiting = self.mailboxes.pop((user.address, ""), None)
+        if waiting:
+            self.mailboxes[user.address, device.device_id] = waiting
+
+    # --- messages and copies -------------------------------------------------------------------------
+
+    def add_message(self, message: Message, devices: Iterable[str]) -> None:
+        """Store a message and a copy of it for each device; ``""`` where the recipient has none yet."""
+        self.messages[message.id] = message
+        self.seen_ids.add(message.id, message.accepted_us)
+        if message.body is not None:
+            nonce = (message.sender, message.body.nonce)
+            # Taken out first, so that the order of the dictionary stays that of the last use.
+            self.nonces.pop(nonce, None)
+            self.nonces[nonce] = (message.id, message.accepted_us)
+        for device_id in devices:
+            self.mailboxes.setdefault((message.recipient, device_id), {})[message.id] = message
+            message.copies += 1
+
+    def save_message(self, message: Message) -> None:
+        """Keep what was changed in a message's index entry."""
+        self.messages[message.id] = message
+
+    def mailbox(self, address: str, device_id: str) -> dict[str, Message]:
+        """The copies of one device by message id, in the order of their acceptance; not to be changed."""
+        return self.mailboxes.get((address, device_id), {})
+
+    def remove_copy(self, address: str, device_id: str, message_id: str) -> Message | None:
+        """Take a copy out of a mailbox; None where there was none. The body goes with the last copy."""
+        box = self.mailboxes.get((address, device_id))
+        message = box.pop(message_id, None) if box else None
+        if message is None:
+            return None
+        if not box:
+            del self.mailboxes[address, device_id]
+        message.copies -= 1
+        if message.copies == 0:
+            message.body = None
+        return message
+
+    def forget_message(self, message_id: str) -> None:
+        """Take an entry out of the index."""
+        del self.messages[message_id]
+
+    # --- notices -------------------------------------------------------------------------------------
+
+    def add_notice(self, key: DeviceKey, notice: Notice, limit: int) -> int:
+        """Keep a notice for a device; how many older ones were dropped to make room (0 or 1)."""
+        kept = self.notices.setdefault(key, [])
+        kept.append(notice)
+        if len(kept) <= limit:
+            return 0
+        del kept[0]
+        return 1
+
+    def take_notices(self, key: DeviceKey) -> list[Notice]:
+        """The notices kept for a device, oldest first; they are gone from the store."""
+        return self.notices.pop(key, [])
+
+    # --- nonces --------------------------------------------------------------------------------------
+
+    def nonce_holder(self, sender: str, nonce: bytes, since_us: int) -> str | None:
+        """The id of the message that used this nonce at or after ``since_us`` (R-5.5)."""
+        found = self.nonces.get((sender, nonce))
+        return found[0] if found and found[1] >= since_us else None
+
+    def forget_nonces(self, before_us: int) -> None:
+        """Drop nonces last used before an instant."""
+        while self.nonces:
+            key = next(iter(self.nonces))
+            if self.nonces[key][1] >= before_us:
+                return
+            del self.nonces[key]
+
+    # --- limits, presence, sessions ------------------------------------------------------------------
+
+    def limit_state(self, operation: str, scope: str, limit: Limit, now_us: int) -> LimitState:
+        """The limiter of an operation for a device or an IP; a fresh one at first."""
+        state = self.limits.get((operation, scope))
+        if state is None:
+            state = self.limits[operation, scope] = fresh(limit, now_us)
+        return state
+
+    def connected(self, address: str) -> dict[str, Presence]:
+        """The connected devices of a user, in the order of their connecting; not to be changed."""
+        return self.presence.get(address, {})
+
+    def set_connected(self, address: str, device_id: str, presence: Presence) -> None:
+        """Note a device as connected; a device connected before goes to the end of the order."""
+        devices = self.presence.setdefault(address, {})
+        devices.pop(device_id, None)
+        devices[device_id] = presence
+
+    def set_disconnected(self, address: str, device_id: str, conn: int) -> bool:
+        """Note the loss of a connection; False where another connection has taken its place."""
+        devices = self.presence.get(address)
+        found = devices.get(device_id) if devices else None
+        if devices is None or found is None or found.conn != conn:
+            return False
+        del devices[device_id]
+        if not devices:
+            del self.presence[address]
+        return True
+
+    def count_ip(self, node: str, ip: str, change: int) -> None:
+        """Add to the connections that an IP has on a node."""
+        for counts in (self.ip_connections, self.node_ips.setdefault(node, {})):
+            count = counts.get(ip, 0) + change
+            if count > 0:
+                counts[ip] = count
+            else:
+                counts.pop(ip, None)
+
+    def forget_node_ips(self, node: str) -> None:
+        """A node is gone: its connections no longer count for their IPs."""
+        for ip, count in list(self.node_ips.get(node, {}).items()):
+            self.count_ip(node, ip, -count)
+
+    def connections_of_node(self, node: str) -> Iterator[tuple[str, str, Presence]]:
+        """(address, device, presence) of every connection a node has, in the order of users."""
+        for address, devices in list(self.presence.items()):
+            for device_id, presence in list(devices.items()):
+                if presence.node == node:
+                    yield address, device_id, presence
+
+    # --- snapshots -----------------------------------------------------------------------------------
+
+    def image(self) -> StoreImage:
+        """All of the store in one record."""
+        return StoreImage(
+            users=self.users,
+            messages=list(self.messages.values()),
+            mailboxes=[(a, d, list(box)) for (a, d), box in self.mailboxes.items()],
+            notices=[(a, d, kept) for (a, d), kept in self.notices.items()],
+            nonces=[(a, nonce, mid, at) for (a, nonce), (mid, at) in self.nonces.items()],
+            conversations=self.conversations,
+            limits=[(operation, scope, state) for (operation, scope), state in self.limits.items()],
+            presence=[(a, d, p) for a, devices in self.presence.items() for d, p in devices.items()],
+            sessions=[(a, d, session) for (a, d), session in self.sessions.items()],
+            shown_status=self.shown_status,
+            node_ips=self.node_ips,
+            signing_seed=self.signing_seed,
+            counters=self.counters,
+        )
+
+    def snapshot(self) -> bytes:
+        """The image as MessagePack."""
+        return msgspec.msgpack.encode(self.image())
+
+    @classmethod
+    def restored(cls, snapshot: bytes, dedup: DedupConfig | None = None) -> MemoryStore:
+        """A store made from a snapshot. Raises msgspec.DecodeError where it is none."""
+        return cls.of_image(msgspec.msgpack.decode(snapshot, type=StoreImage), dedup)
+
+    @classmethod
+    def of_image(cls, image: StoreImage, dedup: DedupConfig | None = None) -> MemoryStore:
+        """A store made from its image, whose records it takes over."""
+        store = cls(image.signing_seed, dedup)
+        store.counters = image.counters
+        store.users = image.users
+        store.conversations = image.conversations
+        store.shown_status = image.shown_status
+        for message in image.messages:
+            store.messages[message.id] = message
+            store.seen_ids.add(message.id, message.accepted_us)
+        for address, device_id, ids in image.mailboxes:
+            store.mailboxes[address, device_id] = {mid: store.messages[mid] for mid in ids}
+        for address, device_id, kept in image.notices:
+            store.notices[address, device_id] = kept
+        for address, nonce, mid, at in image.nonces:
+            store.nonces[address, nonce] = (mid, at)
+        for operation, scope, state in image.limits:
+            store.limits[operation, scope] = state
+        for node, counts in image.node_ips.items():
+            for ip, count in counts.items():
+                store.count_ip(node, ip, count)
+        for address, device_id, presence in image.presence:
+            store.presence.setdefault(address, {})[device_id] = presence
+        for address, device_id, session in image.sessions:
+            store.sessions[address, device_id] = session
+            for topic in session.topics:
+                store.subscribers.setdefault(topic, {})[address, device_id] = None
+        return store

@@ -1,0 +1,151 @@
+"""Tokens: JWTs signed by the relay's own key, verified once per connection, their life checked against ``now``.
+
+Claims and life-times are the specification's table "JWT Token Format" and R-3.3, R-4.5, R-9. Libraries that
+compare ``exp`` with the system's clock are told not to: time is passed in.
+"""
+
+from __future__ import annotations
+
+import base64
+from hashlib import sha256
+from typing import Any, Literal, Protocol
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from zentalk_sim.protocol.config import TokenConfig
+from zentalk_sim.protocol.crypto import Crypto
+from zentalk_sim.protocol.frames import Uuid
+
+CAPABILITIES = ("send_message", "receive_message", "presence")
+"""R-4.5: all there are, in the specification's order."""
+
+TokenLife = Literal["valid", "grace", "expired"]
+
+
+class Claims(Struct, frozen=True, omit_defaults=True):
+    """The claims of a token; times in seconds. A connection token has no ``session_id`` (R-3.3)."""
+
+    sub: str
+    iat: int
+    exp: int
+    device_id: Uuid
+    capabilities: tuple[str, ...]
+    session_id: str | UnsetType = UNSET
+
+
+class TokenError(Exception):
+    """A token that is none of ours: not a JWT, another key's, altered, or without the claims it needs."""
+
+
+def token_life(exp_s: int, now_us: int, config: TokenConfig) -> TokenLife:
+    """R-9.1: valid before ``exp``, in grace for ``grace_s`` after it, then expired."""
+    if now_us < exp_s * 1_000_000:
+        return "valid"
+    return "grace" if now_us <= (exp_s + config.grace_s) * 1_000_000 else "expired"
+
+
+class TokenAuthority(Protocol):
+    """Issues and verifies tokens with one signing key."""
+
+    def issue(self, claims: Claims) -> str:
+        """A signed token in JWS compact form."""
+        ...
+
+    def verify(self, token: str) -> Claims:
+        """The claims of a token that this authority signed, whether or not it has expired. Raises TokenError."""
+        ...
+
+    def jwks(self) -> dict[str, Any]:
+        """The public key as a JWK Set (RFC 7517, RFC 8037)."""
+        ...
+
+
+def base64url(data: bytes) -> str:
+    """Base64url without padding (RFC 7515 §2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _claims_of(found: object) -> Claims:
+    try:
+        claims = msgspec.convert(found, Claims)
+    except msgspec.ValidationError as error:
+        raise TokenError(f"claims: {error}") from None
+    if not (0 <= claims.exp < 2**43 and 0 <= claims.iat < 2**43):
+        raise TokenError("claims: iat or exp is out of range")
+    return claims
+
+
+def jwk_of(public_key: bytes) -> dict[str, Any]:
+    """An Ed25519 key as a JWK, its ``kid`` the RFC 7638 thumbprint."""
+    x = base64url(public_key)
+    thumbprint = base64url(sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest())
+    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": thumbprint, "alg": "EdDSA", "use": "sig"}
+
+
+class JwtAuthority:
+    """Real tokens: EdDSA by PyJWT."""
+
+    def __init__(self, signing_seed: bytes) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        self._private = Ed25519PrivateKey.from_private_bytes(signing_seed)
+        self._public = self._private.public_key()
+        self._jwk = jwk_of(self._public.public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+    def issue(self, claims: Claims) -> str:
+        """A JWT with ``alg`` EdDSA and the key's ``kid``."""
+        import jwt
+
+        return jwt.encode(
+            msgspec.to_builtins(claims), self._private, algorithm="EdDSA", headers={"kid": self._jwk["kid"]}
+        )
+
+    def verify(self, token: str) -> Claims:
+        """See TokenAuthority."""
+        import jwt
+
+        unchecked = {f"verify_{name}": False for name in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")}
+        try:
+            found = jwt.decode(token, self._public, algorithms=["EdDSA"], options=unchecked)  # type: ignore[arg-type]
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            raise TokenError(f"not a token of this relay: {error}") from None
+        return _claims_of(found)
+
+    def jwks(self) -> dict[str, Any]:
+        """See TokenAuthority."""
+        return {"keys": [self._jwk]}
+
+
+class ModelledAuthority:
+    """Tokens of the same form and length as JwtAuthority's, signed by whatever ``crypto`` models."""
+
+    def __init__(self, signing_seed: bytes, crypto: Crypto) -> None:
+        self._seed = signing_seed
+        self._crypto = crypto
+        self._public = crypto.public_key(signing_seed)
+        self._jwk = jwk_of(self._public)
+        header = msgspec.json.encode({"alg": "EdDSA", "kid": self._jwk["kid"], "typ": "JWT"})
+        self._header = base64url(header)
+
+    def issue(self, claims: Claims) -> str:
+        """A token in JWS compact form."""
+        body = f"{self._header}.{base64url(msgspec.json.encode(claims))}"
+        return f"{body}.{base64url(self._crypto.sign(self._seed, body.encode()))}"
+
+    def verify(self, token: str) -> Claims:
+        """See TokenAuthority."""
+        body, _, signature = token.rpartition(".")
+        try:
+            raw = base64.urlsafe_b64decode(signature + "==")
+            found = msgspec.json.decode(base64.urlsafe_b64decode(body.partition(".")[2] + "=="))
+        except (ValueError, RecursionError) as error:
+            raise TokenError(f"not a token of this relay: {error}") from None
+        if not self._crypto.verify(self._public, body.encode(), raw):
+            raise TokenError("not a token of this relay: signature")
+        return _claims_of(found)
+
+    def jwks(self) -> dict[str, Any]:
+        """See TokenAuthority."""
+        return {"keys": [self._jwk]}

@@ -1,0 +1,173 @@
+"""Who may connect: the checks of the upgrade request in the order of R-3.1, and the profiles of R-3.5.
+
+What fails here is refused with an HTTP status, and the answer says which setting would admit the request.
+"""
+
+from __future__ import annotations
+
+import binascii
+import ipaddress
+import re
+from base64 import b64decode
+from urllib.parse import parse_qsl, urlsplit
+
+from msgspec import Struct
+
+from zentalk_sim.protocol.config import UpgradeConfig
+from zentalk_sim.protocol.errors import (
+    FORBIDDEN,
+    INVALID_MESSAGE,
+    MISDIRECTED,
+    NOT_FOUND,
+    SERVICE_UNAVAILABLE,
+    UNAUTHORIZED,
+)
+from zentalk_sim.protocol.frames import UUID_PATTERN
+
+PATH = "/ws/v1"
+SUBPROTOCOL = "zentalk.v1"
+is_uuid = re.compile(UUID_PATTERN).match
+_MAX_QUERY_FIELDS = 100
+
+
+class UpgradeRequest(Struct, frozen=True):
+    """A WebSocket upgrade as it reached the relay: header names in lower case, ``ip`` that of the peer."""
+
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    ip: str
+
+
+class UpgradeRefusal(Struct, frozen=True):
+    """Why an upgrade is refused, and with which HTTP status."""
+
+    status: int
+    error_code: str
+    message: str
+    retry_after_s: int | None = None
+
+
+def parse_target(target: str) -> tuple[str, dict[str, str]]:
+    """Path and query of a request target (RFC 9112 §3.2); the first value of a repeated name counts."""
+    try:
+        split = urlsplit(target)
+        fields = parse_qsl(split.query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
+    except ValueError:
+        return target, {}
+    query: dict[str, str] = {}
+    for name, value in fields:
+        query.setdefault(name, value)
+    return split.path, query
+
+
+def host_name(host: str) -> str:
+    """A Host header without its port, in lower case, an IPv6 literal without its brackets (RFC 9110 §7.2)."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0] if host.count(":") == 1 else host
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_local_name(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def host_admitted(host: str, config: UpgradeConfig) -> bool:
+    """R-3.1 and R-3.5: the named hosts, and in profile ``dev`` local names and any IP literal."""
+    name = host_name(host)
+    if name in (host_name(h) for h in config.hosts):
+        return True
+    return config.profile == "dev" and (_is_local_name(name) or _is_ip(name))
+
+
+def origin_admitted(origin: str, config: UpgradeConfig) -> bool:
+    """R-3.1 and R-3.5: the named origins, and in profile ``dev`` http(s) on loopback names with any port."""
+    if origin in config.origins:
+        return True
+    if config.profile != "dev":
+        return False
+    try:
+        split = urlsplit(origin)
+        _ = split.port
+    except ValueError:
+        return False
+    name = split.hostname or ""
+    bare = not (split.path or split.query or split.fragment or split.username)
+    return split.scheme in ("http", "https") and bare and (_is_local_name(name) or name in ("127.0.0.1", "::1"))
+
+
+def limits_apply_to(ip: str, config: UpgradeConfig) -> bool:
+    """Whether per-IP limits hold for an address: not for loopback and private ones in profile ``dev`` (R-3.5)."""
+    if config.profile != "dev":
+        return True
+    try:
+        address = ipaddress.ip_address(ip.partition("%")[0])
+    except ValueError:
+        return True
+    return not (address.is_loopback or address.is_private or address.is_link_local)
+
+
+def peer_ip(request: UpgradeRequest, config: UpgradeConfig) -> str:
+    """The peer's IP, or the first of X-Forwarded-For where ``trust_forwarded_for`` is on."""
+    forwarded = request.headers.get("x-forwarded-for") if config.trust_forwarded_for else None
+    first = forwarded.partition(",")[0].strip() if forwarded else ""
+    return first if _is_ip(first) else request.ip
+
+
+def _key_is_valid(key: str) -> bool:
+    try:
+        return len(b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _offers_subprotocol(header: str) -> bool:
+    return SUBPROTOCOL in (part.strip() for part in header.split(","))
+
+
+def check_upgrade(request: UpgradeRequest, config: UpgradeConfig, connections: int) -> UpgradeRefusal | None:
+    """The first rule of R-3.1 that the request breaks, or None. ``connections``: how many the relay has now."""
+    headers, query = request.headers, request.query
+    if request.path != PATH:
+        return UpgradeRefusal(404, NOT_FOUND, f"no WebSocket at {request.path[:100]}; connect to {PATH}")
+    if headers.get("sec-websocket-version", "").strip() != "13":
+        return UpgradeRefusal(400, INVALID_MESSAGE, "Sec-WebSocket-Version must be 13 (RFC 6455 §4.2.1)")
+    if not _key_is_valid(headers.get("sec-websocket-key", "").strip()):
+        return UpgradeRefusal(400, INVALID_MESSAGE, "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455 §4.2.1)")
+    host = headers.get("host", "")
+    if not host_admitted(host, config):
+        name = host_name(host)[:100]
+        return UpgradeRefusal(421, MISDIRECTED, f"Host {name!r} is not admitted; --allow-host {name} would admit it")
+    origin = headers.get("origin")
+    if origin is not None and not origin_admitted(origin, config):
+        origin = origin[:200]
+        return UpgradeRefusal(
+            403, FORBIDDEN, f"Origin {origin!r} is not admitted; --allow-origin {origin} would admit it"
+        )
+    if not _offers_subprotocol(headers.get("sec-websocket-protocol", "")):
+        return UpgradeRefusal(400, INVALID_MESSAGE, f"Sec-WebSocket-Protocol must offer {SUBPROTOCOL}")
+    if not query.get("token"):
+        return UpgradeRefusal(401, UNAUTHORIZED, "query parameter token is missing; POST /api/token issues one")
+    if not query.get("device_id"):
+        return UpgradeRefusal(400, INVALID_MESSAGE, "query parameter device_id is missing")
+    if not is_uuid(query["device_id"]):
+        return UpgradeRefusal(400, INVALID_MESSAGE, "query parameter device_id must be a UUID")
+    if query.get("protocol_version", "1") != "1":
+        return UpgradeRefusal(400, INVALID_MESSAGE, "query parameter protocol_version must be 1")
+    if connections >= config.max_connections:
+        return UpgradeRefusal(
+            503,
+            SERVICE_UNAVAILABLE,
+            f"the relay holds its most connections; upgrade.max_connections ({config.max_connections}) raises it",
+            config.retry_after_s,
+        )
+    return None
