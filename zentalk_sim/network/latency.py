@@ -1,0 +1,330 @@
+"""One-way propagation latency: a distribution, its closed-form moments, and draws from raw words.
+
+A draw takes its words from a `Stream` by arithmetic written here, so that results depend on no library's
+choice of algorithm. Every distribution but gamma is drawn by inverting its distribution function: one word
+per draw. Milliseconds in settings, integer microseconds in draws.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import pairwise
+from math import erf, exp, isfinite, log, pi, sqrt
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from msgspec import Meta, Struct
+
+if TYPE_CHECKING:
+    from zentalk_sim.protocol.streams import Stream
+
+MAX_MS = 3_600_000.0
+"""No latency above one hour: what is longer is an outage, and is said as one."""
+
+NonNegativeMs = Annotated[float, Meta(ge=0, le=MAX_MS)]
+Sampler: TypeAlias = "Callable[[Stream], int]"
+
+_HALF_ULP = 0.5 / (1 << 53)
+
+
+def require(is_met: bool, complaint: str) -> None:
+    """Raise ValueError with ``complaint`` unless ``is_met`` (msgspec adds the place in the file)."""
+    if not is_met:
+        raise ValueError(complaint)
+
+
+def _require_ms(name: str, value: float) -> None:
+    require(isfinite(value) and 0 <= value <= MAX_MS, f"{name} must lie in 0..{MAX_MS:.0f} ms, not {value}")
+
+
+class _Distribution(Struct, frozen=True, forbid_unknown_fields=True, tag_field="dist"):
+    """What all distributions share."""
+
+    @property
+    def constant_us(self) -> int | None:
+        """The latency where it never varies, else None."""
+        return None
+
+
+class Constant(_Distribution, frozen=True, tag="constant"):
+    """Always ``delay_ms``."""
+
+    delay_ms: NonNegativeMs
+
+    def __post_init__(self) -> None:
+        _require_ms("delay_ms", self.delay_ms)
+
+    @property
+    def constant_us(self) -> int | None:
+        """The latency where it never varies, else None."""
+        return round(self.delay_ms * 1000)
+
+    @property
+    def expected_ms(self) -> float:
+        """Expected latency."""
+        return self.delay_ms
+
+    @property
+    def variance_ms2(self) -> float:
+        """Variance, in ms²."""
+        return 0.0
+
+    def sampler(self) -> Sampler:
+        """A function from stream to latency in µs."""
+        us = round(self.delay_ms * 1000)
+        return lambda stream: us
+
+
+class Uniform(_Distribution, frozen=True, tag="uniform"):
+    """Uniform on [``min_ms``, ``max_ms``]."""
+
+    min_ms: NonNegativeMs
+    max_ms: NonNegativeMs
+
+    def __post_init__(self) -> None:
+        _require_ms("min_ms", self.min_ms)
+        _require_ms("max_ms", self.max_ms)
+        require(self.min_ms <= self.max_ms, f"min_ms {self.min_ms} is above max_ms {self.max_ms}")
+
+    @property
+    def constant_us(self) -> int | None:
+        """The latency where it never varies, else None."""
+        return round(self.min_ms * 1000) if self.min_ms == self.max_ms else None
+
+    @property
+    def expected_ms(self) -> float:
+        """Expected latency."""
+        return (self.min_ms + self.max_ms) / 2
+
+    @property
+    def variance_ms2(self) -> float:
+        """Variance, in ms²."""
+        return (self.max_ms - self.min_ms) ** 2 / 12
+
+    def sampler(self) -> Sampler:
+        """A function from stream to latency in µs."""
+        low_us = self.min_ms * 1000 + 0.5
+        span_us = (self.max_ms - self.min_ms) * 1000
+        return lambda stream: int(low_us + span_us * stream.uniform())
+
+
+class Normal(_Distribution, frozen=True, tag="normal"):
+    """Normal with ``mean_ms`` and ``sd_ms`` (netem's delay and jitter), conditioned on being at least 0.
+
+    ``mean_ms`` and ``sd_ms`` are those before truncation; ``expected_ms`` is what a link shows.
+    """
+
+    mean_ms: NonNegativeMs
+    sd_ms: Annotated[float, Meta(gt=0, le=MAX_MS)]
+
+    def __post_init__(self) -> None:
+        _require_ms("mean_ms", self.mean_ms)
+        _require_ms("sd_ms", self.sd_ms)
+        require(self.sd_ms > 0, "sd_ms must be above 0; a latency without spread is dist: constant")
+
+    @property
+    def expected_ms(self) -> float:
+        """Expected latency after truncation: μ + σ φ(α) / (1 − Φ(α)), α = −μ/σ."""
+        return self.mean_ms + self.sd_ms * self._hazard()
+
+    @property
+    def variance_ms2(self) -> float:
+        """Variance after truncation, in ms²: σ² (1 + α λ − λ²), λ = φ(α) / (1 − Φ(α))."""
+        alpha, hazard = -self.mean_ms / self.sd_ms, self._hazard()
+        return self.sd_ms**2 * (1 + alpha * hazard - hazard * hazard)
+
+    def _hazard(self) -> float:
+        alpha = -self.mean_ms / self.sd_ms
+        return exp(-alpha * alpha / 2) / sqrt(2 * pi) / (1 - normal_cdf(alpha))
+
+    def sampler(self) -> Sampler:
+        """A function from stream to latency in µs."""
+        below = normal_cdf(-self.mean_ms / self.sd_ms)
+        kept = 1 - below
+        centre_us, sd_us = self.mean_ms * 1000, self.sd_ms * 1000
+
+        def draw(stream: Stream) -> int:
+            us = centre_us + sd_us * normal_quantile(below + kept * (stream.uniform() + _HALF_ULP))
+            return int(us + 0.5) if us > 0 else 0
+
+        return draw
+
+
+class Lognormal(_Distribution, frozen=True, tag="lognormal"):
+    """``min_ms`` plus a lognormal of median ``median_ms`` − ``min_ms`` and ``sigma``, the deviation of its logarithm.
+
+    ``median_ms`` is thus the median of the latency itself.
+    """
+
+    median_ms: NonNegativeMs
+    sigma: Annotated[float, Meta(gt=0, le=5)]
+    min_ms: NonNegativeMs = 0.0
+
+    def __post_init__(self) -> None:
+        _require_ms("median_ms", self.median_ms)
+        _require_ms("min_ms", self.min_ms)
+        require(self.median_ms > self.min_ms, f"median_ms {self.median_ms} must be above min_ms {self.min_ms}")
+        require(0 < self.sigma <= 5, f"sigma must be above 0 and at most 5, not {self.sigma}")
+
+    @property
+    def expected_ms(self) -> float:
+        """Expected latency: min + (median − min) · exp(σ²/2)."""
+        return self.min_ms + (self.median_ms - self.min_ms) * exp(self.sigma**2 / 2)
+
+    @property
+    def variance_ms2(self) -> float:
+        """Variance, in ms²."""
+        return (exp(self.sigma**2) - 1) * ((self.median_ms - self.min_ms) * exp(self.sigma**2 / 2)) ** 2
+
+    def sampler(self) -> Sampler:
+        """A function from stream to latency in µs."""
+        min_us, scale_us, sigma = self.min_ms * 1000 + 0.5, (self.median_ms - self.min_ms) * 1000, self.sigma
+
+        def draw(stream: Stream) -> int:
+            return int(min_us + scale_us * exp(sigma * normal_quantile(stream.uniform() + _HALF_ULP)))
+
+        return draw
+
+
+class Gamma(_Distribution, frozen=True, tag="gamma"):
+    """``min_ms`` plus a gamma of the given ``shape``, so that the mean is ``mean_ms``.
+
+    Drawn by Marsaglia and Tsang, "A simple method for generating gamma variables", ACM TOMS 26 (2000).
+    """
+
+    mean_ms: NonNegativeMs
+    shape: Annotated[float, Meta(ge=0.1, le=10_000)]
+    min_ms: NonNegativeMs = 0.0
+
+    def __post_init__(self) -> None:
+        _require_ms("mean_ms", self.mean_ms)
+        _require_ms("min_ms", self.min_ms)
+        require(self.mean_ms > self.min_ms, f"mean_ms {self.mean_ms} must be above min_ms {self.min_ms}")
+        require(0.1 <= self.shape <= 10_000, f"shape must lie in 0.1..10000, not {self.shape}")
+
+    @property
+    def expected_ms(self) -> float:
+        """Expected latency."""
+        return self.mean_ms
+
+    @property
+    def variance_ms2(self) -> float:
+        """Variance, in ms²."""
+        return (self.mean_ms - self.min_ms) ** 2 / self.shape
+
+    def sampler(self) -> Sampler:
+        """A function from stream to latency in µs."""
+        scale_us = (self.mean_ms - self.min_ms) * 1000 / self.shape
+        min_us, shape = self.min_ms * 1000 + 0.5, self.shape
+        # A shape below 1 is drawn one higher and brought down by U^(1/shape) (the same paper, section 6).
+        d = (shape if shape >= 1 else shape + 1) - 1 / 3
+        c = 1 / sqrt(9 * d)
+
+        def draw(stream: Stream) -> int:
+            while True:
+                x = normal_quantile(stream.uniform() + _HALF_ULP)
+                v = 1 + c * x
+                if v <= 0:
+                    continue
+                v = v * v * v
+                if log(stream.uniform() + _HALF_ULP) < 0.5 * x * x + d - d * v + d * log(v):
+                    break
+            if shape < 1:
+                v *= (stream.uniform() + _HALF_ULP) ** (1 / shape)
+            return int(min_us + scale_us * d * v)
+
+        return draw
+
+
+class Empirical(_Distribution, frozen=True, tag="empirical"):
+    """Measured quantiles: pairs of fraction and milliseconds, with straight lines between them.
+
+    Fractions rise from 0 to 1, milliseconds never fall: ``[[0, 12], [0.5, 20], [0.99, 90], [1, 400]]``.
+    """
+
+    quantiles_ms: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        points = self.quantiles_ms
+        require(all(len(point) == 2 for point in points), "quantiles: each point is a pair [fraction, milliseconds]")
+        require(len(points) >= 2, "quantiles needs at least two points, the first at 0 and the last at 1")
+        require(points[0][0] == 0 and points[-1][0] == 1, "quantiles must begin at fraction 0 and end at fraction 1")
+        for _, ms in points:
+            _require_ms("quantiles", ms)
+        for (f0, ms0), (f1, ms1) in pairwise(points):
+            require(f0 < f1, f"quantiles: fraction {f1} does not lie above {f0}, which it follows")
+            require(ms0 <= ms1, f"quantiles: {ms1} ms at {f1} lies below {ms0} ms at {f0}")
+
+    @property
+    def expected_ms(self) -> float:
+        """Expected latency."""
+        return sum((f1 - f0) * (a + b) / 2 for f0, a, f1, b in self._pieces())
+
+    @property
+    def variance_ms2(self) -> float:
+        """Variance, in ms²."""
+        second = sum((f1 - f0) * (a * a + a * b + b * b) / 3 for f0, a, f1, b in self._pieces())
+        return max(0.0, second - self.expected_ms**2)
+
+    def _pieces(self) -> list[tuple[float, float, float, float]]:
+        points = self.quantiles_ms
+        return [(f0, a, f1, b) for (f0, a), (f1, b) in pairwise(points)]
+
+    def sampler(self) -> Sampler:
+        """A function from stream to latency in µs."""
+        fractions = [fraction for fraction, _ in self.quantiles_ms]
+        us = [ms * 1000 for _, ms in self.quantiles_ms]
+        slopes = [(us[i + 1] - us[i]) / (fractions[i + 1] - fractions[i]) for i in range(len(us) - 1)]
+
+        def draw(stream: Stream) -> int:
+            u = stream.uniform()
+            i = bisect_right(fractions, u) - 1
+            return int(us[i] + slopes[i] * (u - fractions[i]) + 0.5)
+
+        return draw
+
+
+Latency: TypeAlias = Constant | Uniform | Normal | Lognormal | Gamma | Empirical
+"""Any of the distributions, told apart by the field ``dist``."""
+
+
+def normal_cdf(x: float) -> float:
+    """Φ(x), the standard normal distribution function."""
+    return 0.5 * (1 + erf(x / sqrt(2)))
+
+
+def normal_quantile(p: float) -> float:
+    """The standard normal quantile of ``p`` in (0, 1), to about 1 part in 10¹⁶.
+
+    Algorithm AS 241 (PPND16), M. J. Wichura, Applied Statistics 37 (1988).
+    """
+    q = p - 0.5
+    if -0.425 <= q <= 0.425:
+        r = 0.180625 - q * q
+        top = ((((((2509.0809287301226727 * r + 33430.575583588128105) * r + 67265.770927008700853) * r
+            + 45921.953931549871457) * r + 13731.693765509461125) * r + 1971.5909503065514427) * r
+            + 133.14166789178437745) * r + 3.387132872796366608  # fmt: skip
+        bottom = ((((((5226.495278852545925 * r + 28729.085735721942674) * r + 39307.89580009271061) * r
+            + 21213.794301586595867) * r + 5394.1960214247511077) * r + 687.1870074920579083) * r
+            + 42.313330701600911252) * r + 1.0  # fmt: skip
+        return q * top / bottom
+    tail = p if q < 0 else 1 - p
+    r = sqrt(-log(max(tail, _HALF_ULP)))
+    if r <= 5:
+        r -= 1.6
+        top = ((((((7.7454501427834140764e-4 * r + 0.0227238449892691845833) * r + 0.24178072517745061177) * r
+            + 1.27045825245236838258) * r + 3.64784832476320460504) * r + 5.7694972214606914055) * r
+            + 4.6303378461565452959) * r + 1.42343711074968357734  # fmt: skip
+        bottom = ((((((1.05075007164441684324e-9 * r + 5.475938084995344946e-4) * r + 0.0151986665636164571966) * r
+            + 0.14810397642748007459) * r + 0.68976733498510000455) * r + 1.6763848301838038494) * r
+            + 2.05319162663775882187) * r + 1.0  # fmt: skip
+    else:
+        r -= 5
+        top = ((((((2.01033439929228813265e-7 * r + 2.71155556874348757815e-5) * r + 0.0012426609473880784386) * r
+            + 0.026532189526576123093) * r + 0.29656057182850489123) * r + 1.7848265399172913358) * r
+            + 5.4637849111641143699) * r + 6.6579046435011037772  # fmt: skip
+        bottom = ((((((2.04426310338993978564e-15 * r + 1.4215117583164458887e-7) * r + 1.8463183175100546818e-5) * r
+            + 7.868691311456132591e-4) * r + 0.0148753612908506148525) * r + 0.13692988092273580531) * r
+            + 0.59983220655588793769) * r + 1.0  # fmt: skip
+    x = top / bottom
+    return -x if q < 0 else x

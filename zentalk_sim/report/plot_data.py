@@ -1,0 +1,163 @@
+"""What the pictures show, read from a run's tables batch by batch, so that memory does not grow with the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from zentalk_sim.report.histogram import Histogram
+from zentalk_sim.trace.tables import CONNECTIONS, TIMESERIES, read_batches
+
+if TYPE_CHECKING:
+    from zentalk_sim.report.results import Results
+
+MAX_BINS = 600
+_BIN_S = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+class Series(Struct):
+    """A metric over time: seconds from the start, and values, per node and for the whole (key ``""``)."""
+
+    at_s: dict[str, list[float]]
+    values: dict[str, list[float]]
+
+
+class Attempts(Struct):
+    """Attempts to connect per bin of ``width_s`` seconds, by whether they ended in AUTH_SUCCESS."""
+
+    width_s: int
+    authenticated: list[int]
+    others: list[int]
+
+
+class Cause(Struct, frozen=True):
+    """A count of what went wrong; ``family`` is messages or connections."""
+
+    label: str
+    count: int
+    family: str
+
+
+def read_series(results: Results, folder: Path, metric: str) -> Series:
+    """A metric of the time series. Where no sample stands for the whole cluster, the nodes are added up."""
+    import pyarrow.compute as pc
+
+    at: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
+    for batch in read_batches(folder / TIMESERIES.file_name, ["t_us", "metric", "node", "value"]):
+        kept = batch.filter(pc.equal(batch.column("metric"), metric))
+        rows = (kept.column(name).to_pylist() for name in ("t_us", "node", "value"))
+        for t_us, node, value in zip(*rows, strict=True):
+            at.setdefault(node or "", []).append((t_us - results.start_us) / 1_000_000)
+            values.setdefault(node or "", []).append(value)
+    if at and "" not in at:
+        at[""], values[""] = _added_up(at, values)
+    return Series({node: at[node] for node in sorted(at)}, {node: values[node] for node in sorted(at)})
+
+
+def _added_up(at: dict[str, list[float]], values: dict[str, list[float]]) -> tuple[list[float], list[float]]:
+    """The sum over nodes at each instant at which any was sampled; a node counts as last sampled."""
+    samples = sorted((t, node, v) for node in at for t, v in zip(at[node], values[node], strict=True))
+    last: dict[str, float] = {}
+    times: list[float] = []
+    sums: list[float] = []
+    for t, node, value in samples:
+        last[node] = value
+        if times and times[-1] == t:
+            sums[-1] = sum(last.values())
+        else:
+            times.append(t)
+            sums.append(sum(last.values()))
+    return times, sums
+
+
+def read_attempts(results: Results, folder: Path) -> Attempts:
+    """Attempts per second over the run, from the table of connections."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    seconds = max(1, -(-results.simulated_us // 1_000_000))
+    width = next((w for w in _BIN_S if seconds <= w * MAX_BINS), -(-seconds // MAX_BINS))
+    bins = -(-seconds // width)
+    both = [np.zeros(bins, dtype=np.int64), np.zeros(bins, dtype=np.int64)]
+    for batch in read_batches(folder / CONNECTIONS.file_name, ["start_us", "auth_us"]):
+        start = batch.column("start_us").to_numpy(zero_copy_only=False)
+        authenticated = pc.is_valid(batch.column("auth_us")).to_numpy(zero_copy_only=False)
+        index = np.clip((start - results.start_us) // (width * 1_000_000), 0, bins - 1)
+        for which, mask in enumerate((authenticated, ~authenticated)):
+            both[which] += np.bincount(index[mask], minlength=bins)
+    return Attempts(width, both[0].tolist(), both[1].tolist())
+
+
+def cdf(histogram: Histogram, scale: int, censored: int = 0) -> tuple[list[float], list[float]]:
+    """Points of the distribution in the metric's unit, and its share in per cent of all, the censored among them."""
+    total = histogram.count + censored
+    x: list[float] = []
+    y: list[float] = []
+    seen = 0
+    for value, number in histogram.items():
+        seen += number
+        x.append(value / scale)
+        y.append(100.0 * seen / total)
+    return x, y
+
+
+def causes(counts: dict[str, int]) -> list[Cause]:
+    """Drops, errors and closes by cause, the most frequent first within its family; those that are zero left out."""
+    found = []
+    for name in sorted(counts):
+        entry = _cause(name)
+        if entry is not None and counts[name] > 0:
+            found.append(Cause(entry[0], counts[name], entry[1]))
+    return sorted(found, key=lambda c: (c.family, -c.count, c.label))
+
+
+_MESSAGE_CAUSES = {
+    "messages.rejected": "message rejected (queue full)",
+    "messages.failed": "message failed (given up)",
+    "messages.failed_but_stored": "message given up, yet stored",
+    "messages.held_dropped": "message held back, then dropped",
+    "receipts.dropped": "receipt dropped",
+    "receipts.refused": "receipt refused",
+    "typing.dropped": "typing notice dropped",
+    "sync.request_failed": "request of a fetch failed",
+    "sync.abandoned": "fetch abandoned",
+}
+_CONNECTION_CAUSES = {"clients.gave_up": "device gave up connecting", "heartbeats.missed": "heartbeat missed"}
+_NORMAL = ("connections.attempted", "connections.authenticated", "connections.closed.1000")
+_PREFIXES = (
+    ("copies.dropped.", "copy dropped: ", "messages"),
+    ("rate_limited.", "rate-limited: ", "messages"),
+    ("errors.", "error: ", "messages"),
+    ("connections.closed.", "connection closed: ", "connections"),
+    ("connections.refused.", "connection refused: ", "connections"),
+    ("connections.lost.", "connection lost: ", "connections"),
+    ("connections.", "connection: ", "connections"),
+)
+
+
+def _cause(name: str) -> tuple[str, str] | None:
+    if name in _MESSAGE_CAUSES:
+        return _MESSAGE_CAUSES[name], "messages"
+    if name in _CONNECTION_CAUSES:
+        return _CONNECTION_CAUSES[name], "connections"
+    for prefix, words, family in _PREFIXES:
+        if name.startswith(prefix) and name not in _NORMAL:
+            cause = name.removeprefix(prefix)
+            # Error codes are written as the protocol writes them.
+            return words + (cause if prefix == "errors." else cause.replace("_", " ")), family
+    return None
+
+
+def thin(x: list[float], y: list[float], most: int = 2000) -> tuple[list[float], list[float]]:
+    """At most about ``most`` points of a line, keeping the least and greatest of each stretch left out."""
+    if len(x) <= most:
+        return x, y
+    step = -(-2 * len(x) // most)
+    kept: list[int] = []
+    for start in range(0, len(x), step):
+        stretch = range(start, min(start + step, len(x)))
+        kept += sorted({min(stretch, key=y.__getitem__), max(stretch, key=y.__getitem__)})
+    return [x[i] for i in kept], [y[i] for i in kept]

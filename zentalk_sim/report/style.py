@@ -1,0 +1,199 @@
+"""The house style of the pictures: Okabe–Ito colours, units on every axis, a light grid, seed and digest below.
+
+Figures are made without pyplot, so that drawing leaves no global state behind, and are saved byte for byte the
+same: fixed font, fixed salt for SVG ids, no date, no version of the library.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zentalk_sim.report.results import Results
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+INK, FAINT, GRID, SHADE = "#1f1f1f", "#5f5f5f", "#dddddd", "#d9d9d9"
+
+LINES: tuple[tuple[str, str], ...] = ((BLUE, "-"), (GREEN, "--"), (VERMILLION, "-."), (PURPLE, ":"), (ORANGE, "--"))
+"""Colour and dash of the first curves of a picture: told apart without colour too."""
+
+SINGLE = (8.0, 4.5)
+OVERVIEW = (13.0, 8.5)
+_DPI = 144
+_LABEL_CHARS = 36
+_FAULT_LABELS = 4
+
+_RC: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#8c8c8c",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "text.parse_math": False,
+    "lines.linewidth": 1.8,
+    "legend.frameon": True,
+    "legend.framealpha": 0.9,
+    "legend.edgecolor": GRID,
+    "legend.fontsize": 9,
+    "figure.facecolor": "white",
+    "svg.hashsalt": "zentalk-sim",
+    "svg.fonttype": "path",
+    "path.simplify": True,
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw and save within this. What a user's matplotlibrc says does not count here."""
+    import matplotlib
+
+    rc: Any = _RC
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(rc)
+        # A name may hold letters the font lacks; they show as boxes, which is no fault of the run.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def new_figure(size: tuple[float, float], results: Results) -> Any:
+    """An empty figure with its caption; the layout keeps clear of it."""
+    from matplotlib.figure import Figure
+
+    figure: Any = Figure(figsize=size, layout="constrained")
+    margin = 0.30 / size[1]
+    figure.get_layout_engine().set(rect=(0, margin, 1, 1 - margin), w_pad=0.08, h_pad=0.08)
+    caption = f"{plain(results.name)} · seed {results.seed} · digest {results.digest[:12] or 'none'}"
+    figure.text(0.01, 0.09 / size[1], caption, fontsize=8, color=FAINT, va="bottom")
+    return figure
+
+
+def save(figure: Any, folder: Path, name: str) -> Path:
+    """Write ``NAME.png`` and ``NAME.svg``; returns the SVG's path."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    # ``savefig`` would lay out and draw twice for each file; this does both once.
+    figure.set_dpi(_DPI)
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
+    raster: Any = FigureCanvasAgg(figure)
+    raster.print_png(folder / f"{name}.png", metadata={"Software": None})
+    path = folder / f"{name}.svg"
+    vector: Any = FigureCanvasSVG(figure)
+    vector.print_svg(path, metadata={"Date": None, "Creator": None})
+    return path
+
+
+def plain(text: str, length: int = 80) -> str:
+    """Text fit for one line of a picture: no control characters, cut to length."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def no_data(axes: Any, why: str) -> None:
+    """Say that there is nothing to draw, and why, in place of an empty frame."""
+    axes.text(0.5, 0.56, "no data", transform=axes.transAxes, ha="center", va="center", fontsize=14, color=FAINT)
+    axes.text(0.5, 0.44, why, transform=axes.transAxes, ha="center", va="center", fontsize=9, color=FAINT)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set_facecolor("#f6f6f6")
+
+
+def time_unit(length_us: int) -> tuple[str, float]:
+    """The unit in which a stretch of time is shown, and its seconds."""
+    seconds = length_us / 1_000_000
+    if seconds > 3 * 3600:
+        return "h", 3600.0
+    return ("min", 60.0) if seconds > 900 else ("s", 1.0)
+
+
+def time_axis(axes: Any, results: Results) -> float:
+    """Make x the simulated time of a run; returns the seconds of its unit."""
+    unit, seconds = time_unit(results.simulated_us)
+    axes.set_xlim(0, max(results.simulated_us, 1) / 1_000_000 / seconds)
+    axes.set_xlabel(f"simulated time ({unit})")
+    return seconds
+
+
+def whole_numbers(axes: Any) -> None:
+    """Ticks of y at whole numbers with their thousands marked."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def log_x(axes: Any, low: float, high: float) -> None:
+    """Make x logarithmic from ``low`` to ``high`` with plain numbers at its ticks."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_xlim(low / 1.25, high * 1.25)
+    wide = high / low > 300
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=20))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def shade_faults(axes: Any, results: Results, seconds: float) -> None:
+    """Shade each fault over its time and name it above the axes, in as many rows as keep the names apart."""
+    end = results.simulated_us / 1_000_000 / seconds
+    ends: list[float] = []
+    for number, fault in enumerate(results.faults):
+        start = (fault.start_us - results.start_us) / 1_000_000 / seconds
+        stop = end if fault.end_us is None else (fault.end_us - results.start_us) / 1_000_000 / seconds
+        if stop > start:
+            axes.axvspan(start, min(stop, end), color=SHADE, alpha=0.6, lw=0, zorder=0)
+        axes.axvline(start, color=FAINT, lw=0.9, ls=(0, (4, 2)), zorder=1)
+        if number >= _FAULT_LABELS:
+            continue
+        label = plain(fault.label, _LABEL_CHARS)
+        if number == _FAULT_LABELS - 1 and len(results.faults) > _FAULT_LABELS:
+            label = f"… and {len(results.faults) - number} more"
+        _name_fault(axes, label, start / end if end else 0.0, ends)
+    if ends:
+        axes.set_title(axes.get_title(loc="left"), loc="left", pad=8 + 11 * len(ends))
+
+
+def _name_fault(axes: Any, label: str, at: float, ends: list[float]) -> None:
+    """Put a label at ``at`` (0…1 of the width) in the first row free there; ``ends`` are the rows' right ends."""
+    bounds = axes.get_position()
+    inches = max(bounds.width * axes.figure.get_figwidth(), 1.0)
+    width = len(label) * 0.066 / inches
+    left = max(0.0, min(at, 1.0 - width))
+    for row, taken in enumerate(ends):
+        if left > taken + 0.01:
+            ends[row] = left + width
+            break
+    else:
+        row = len(ends)
+        ends.append(left + width)
+    axes.annotate(
+        label,
+        xy=(left, 1.0),
+        xycoords="axes fraction",
+        xytext=(0, 3 + 11 * row),
+        textcoords="offset points",
+        fontsize=8,
+        color=FAINT,
+        annotation_clip=False,
+    )

@@ -1,0 +1,157 @@
+"""The summary of a run, and the table `zsim run` prints of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zentalk_sim.report.metrics import metric_order, statistics, title_of, unit_of
+
+if TYPE_CHECKING:
+    from zentalk_sim.report.results import Results
+
+WIDTH = 100
+"""The most columns a line of the printed table takes."""
+
+COUNTS_SHOWN: tuple[tuple[str, str], ...] = (
+    ("messages.sent", "messages sent"),
+    ("messages.acked", "acknowledged"),
+    ("messages.rejected", "rejected"),
+    ("messages.failed", "failed"),
+    ("messages.failed_but_stored", "failed, yet stored"),
+    ("messages.unacked", "unacknowledged at the end"),
+    ("copies.stored", "copies stored"),
+    ("copies.confirmed", "confirmed"),
+    ("copies.pending", "pending at the end"),
+    ("messages.shown", "shown"),
+    ("messages.delivered", "delivered"),
+    ("messages.read", "read"),
+    ("messages.duplicate", "duplicates suppressed"),
+    ("connections.attempted", "connections attempted"),
+    ("connections.authenticated", "authenticated"),
+    ("clients.gave_up", "devices that gave up"),
+)
+"""The counts a reader wants first, in the order shown; counts of faults (``FAULT_PREFIXES``) follow where not zero."""
+
+FAULT_PREFIXES = (
+    "copies.dropped.",
+    "rate_limited.",
+    "connections.closed.",
+    "connections.refused.",
+    "connections.lost.",
+    "errors.",
+)
+
+
+def summarise(results: Results) -> dict[str, Any]:
+    """``summary.json`` as a mapping: figures of simulated time only, the same for the same experiment and seed."""
+    return {
+        "name": results.name,
+        "seed": results.seed,
+        "simulated_s": results.simulated_us / 1_000_000,
+        "digest": results.digest,
+        "counts": dict(results.counts),
+        "metrics": {
+            name: statistics(histogram, results.unit(name), results.censored.get(name))
+            for name, histogram in results.metrics.items()
+        },
+        "thresholds": [{"id": t.id, "held": t.held, "value": t.value} for t in results.thresholds],
+        "checks": [{"id": c.id, "held": c.held, "value": c.value} for c in results.checks],
+    }
+
+
+def results_table(summary: Mapping[str, Any]) -> str:
+    """The table `zsim run` prints: counts, metrics with their quantiles, thresholds and checks. At most 100 columns."""
+    head = f"{summary['name']} · seed {summary['seed']} · {figure(summary['simulated_s'])} s simulated"
+    lines = [_cut(f"{head} · digest {summary['digest'][:12]}"), ""]
+    lines += _counts_lines(summary["counts"])
+    lines += _metric_lines(summary["metrics"])
+    lines += _verdict_lines(summary["thresholds"], summary["checks"])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def shown_counts(counts: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    """(name, plain words, count) of the counts of interest: the first ones always if known, faults if not zero."""
+    rows = [(name, words, counts[name]) for name, words in COUNTS_SHOWN if name in counts]
+    for prefix in FAULT_PREFIXES:
+        rows += [(n, _fault_words(n), counts[n]) for n in sorted(counts) if n.startswith(prefix) and counts[n]]
+    return rows
+
+
+def _fault_words(name: str) -> str:
+    for prefix, words in (
+        ("copies.dropped.", "copies dropped, "),
+        ("rate_limited.", "rate-limited, "),
+        ("connections.closed.", "connections closed, code "),
+        ("connections.refused.", "connections refused, "),
+        ("connections.lost.", "connections lost, "),
+        ("errors.", "errors, "),
+    ):
+        if name.startswith(prefix):
+            return words + name.removeprefix(prefix).replace("_", " ")
+    return name
+
+
+def _counts_lines(counts: Mapping[str, int]) -> list[str]:
+    """Two columns of counts, read downwards."""
+    rows = shown_counts(counts)
+    if not rows:
+        return []
+    half = -(-len(rows) // 2)
+    cells = [f"{_cut(words, 30):<30} {count:>15,}" for _, words, count in rows]
+    pairs = [f"  {left}   {right}".rstrip() for left, right in zip(cells, [*cells[half:], ""], strict=False)]
+    return ["Counts", *pairs[:half], ""]
+
+
+def _metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if not metrics:
+        return []
+    quantiles = ("p50", "p90", "p99", "max")
+    width = max([len("Metric"), *(len(_metric_words(name)) for name in metrics)])
+    width = min(width, WIDTH - 60)
+    lines = [f"{'Metric':<{width + 2}} {'unit':<5} {'count':>11}" + "".join(f"{q:>10}" for q in quantiles)]
+    for name in metric_order(metrics):
+        entry = metrics[name]
+        cells = "".join(f"{figure(entry[q]):>10}" for q in quantiles)
+        row = f"  {_cut(_metric_words(name), width):<{width}} {unit_of(name).name:<5} {entry['count']:>11,}{cells}"
+        lines.append(row)
+        if entry.get("censored"):
+            lines.append(f"    and {entry['censored']:,} not yet done at the end of the run")
+    return [*lines, ""]
+
+
+def _metric_words(name: str) -> str:
+    title, split = title_of(name), name.partition(".")[2]
+    return f"  by {split}" if split and title != name else title
+
+
+def _verdict_lines(thresholds: Sequence[Mapping[str, Any]], checks: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for title, entries in (("Thresholds", thresholds), ("Checks", checks)):
+        if not entries:
+            continue
+        lines.append(title)
+        for entry in entries:
+            found = "" if entry["value"] is None else f"  (found {figure(entry['value'])})"
+            lines.append(_cut(f"  {'held  ' if entry['held'] else 'BROKEN'}  {entry['id']}{found}"))
+        lines.append("")
+    return lines
+
+
+def figure(value: Any) -> str:
+    """A number to four significant figures with its thousands marked; – for None."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def _cut(text: str, width: int = WIDTH) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

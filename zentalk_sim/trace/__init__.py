@@ -1,0 +1,1 @@
+"""What a run leaves behind: its tables, its digest, its recordings. Knows neither face."""
