@@ -1,0 +1,318 @@
+"""The life of a client's connection: states, time-outs, backoff, and what follows a close (R-11.1 to R-11.3).
+
+Time is ``now``, integer microseconds of the client's own clock. At every input the timers due strictly before
+``now`` run first, each at its own instant (R-13.1). An event that has no edge in the present state is ignored.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Final, Literal
+
+import msgspec
+
+from zentalk_sim.protocol import backoff
+from zentalk_sim.protocol.client_effects import (
+    AbortSocket,
+    CloseSocket,
+    Connect,
+    Count,
+    Effects,
+    GaveUp,
+    Identity,
+    NeedToken,
+    StateChanged,
+)
+from zentalk_sim.protocol.client_session import Session
+from zentalk_sim.protocol.client_state import TRANSITIONS, ClientState, Event
+from zentalk_sim.protocol.close_policy import CloseAction, close_action, close_cause
+from zentalk_sim.protocol.config import ClientConfig
+from zentalk_sim.protocol.crypto import Crypto
+from zentalk_sim.protocol.errors import CloseCode
+from zentalk_sim.protocol.identity import token_signed_data
+from zentalk_sim.protocol.streams import Stream, Streams
+
+Purpose = Literal["backoff", "nonce", "refresh"]
+"""What draws of randomness are for, besides ids."""
+ENDS_SESSION: Final = frozenset({CloseCode.AUTH_FAILED, CloseCode.BANNED, CloseCode.DEVICE_LIMIT})
+"""Close codes after which a session cannot be resumed (R-3.4)."""
+
+
+class ConnectionLife(ABC):
+    """The connection's half of a client."""
+
+    __slots__ = (
+        "_backoffs",
+        "_cool_until_us",
+        "_drawn_backoff",
+        "_drawn_nonce",
+        "_drawn_refresh",
+        "_due_us",
+        "_rate_limited_us",
+        "_waited_us",
+        "_waits_for_token",
+        "attempts",
+        "config",
+        "crypto",
+        "failures",
+        "identity",
+        "name",
+        "session",
+        "state",
+        "streams",
+        "token",
+    )
+
+    def __init__(
+        self, config: ClientConfig, identity: Identity, *, streams: Streams, crypto: Crypto, name: str
+    ) -> None:
+        self.config = config
+        self.identity = identity
+        self.streams = streams
+        self.crypto = crypto
+        self.name = name
+        self.token = identity.token
+        """The newest token: what the next upgrade and REST's bearer present (R-3.3)."""
+        self.state = ClientState.DISCONNECTED
+        self.session = Session()
+        self.attempts = 0
+        """Connections attempted in all."""
+        self.failures = 0
+        """Attempts failed in a row."""
+        self._backoffs = 0
+        self._waited_us = 0
+        self._cool_until_us = 0
+        self._rate_limited_us: int | None = None
+        self._waits_for_token = False
+        self._due_us: int | None = None
+        """The end of what the state allows: a time-out, or in FAILED the next attempt."""
+        self._drawn_backoff = 0
+        self._drawn_nonce = 0
+        self._drawn_refresh = 0
+
+    # --- what the other half does -----------------------------------------------------------------
+
+    @abstractmethod
+    def next_timeout(self) -> int | None:
+        """The earliest instant at which ``handle_timeout`` has something to do."""
+
+    @abstractmethod
+    def _fire(self, now: int, out: Effects) -> None:
+        """Run what is due at ``now``."""
+
+    @abstractmethod
+    def _left(self) -> None:
+        """The connection is no longer CONNECTED."""
+
+    # --- randomness -------------------------------------------------------------------------------
+
+    def draw(self, purpose: Purpose) -> Stream:
+        """A stream for one draw. A count is kept instead of the stream: a million clients draw rarely."""
+        counter = f"_drawn_{purpose}"
+        count = getattr(self, counter)
+        setattr(self, counter, count + 1)
+        stream = self.streams.fresh(f"{self.name}/{purpose}")
+        stream.counter = count
+        return stream
+
+    def backoff_us(self, attempt: int) -> int:
+        """A wait by the backoff policy before retry 0, 1, … of something other than the connection."""
+        return backoff.delay_us(self.config.backoff, attempt, 0, self.draw("backoff"))
+
+    # --- inputs -----------------------------------------------------------------------------------
+
+    def _begin(self, now: int) -> Effects:
+        """R-13.1: what was due strictly before this input runs first, each at its own instant."""
+        out: Effects = []
+        while (due := self.next_timeout()) is not None and due < now:
+            self._fire(due, out)
+        return out
+
+    def handle_timeout(self, now: int) -> Effects:
+        """Run every timer due by ``now``, each at its own instant."""
+        out: Effects = []
+        while (due := self.next_timeout()) is not None and due <= now:
+            self._fire(due, out)
+        return out
+
+    def connect(self, now: int) -> Effects:
+        """The application asks for a connection; at once, without backoff. No effect while there is one."""
+        out = self._begin(now)
+        if self.state is ClientState.CLOSING:
+            out.append(AbortSocket("reconnect"))
+            self._move("closed", "application", out)
+        if self.state is ClientState.DISCONNECTED or (self.state is ClientState.FAILED and self._due_us is None):
+            self.failures = self._backoffs = self._waited_us = 0
+        if self.state in (ClientState.DISCONNECTED, ClientState.FAILED):
+            self._connect(now, "application", out)
+        return out
+
+    def close(self, now: int) -> Effects:
+        """The application ends the connection, or stops the attempts to have one."""
+        out = self._begin(now)
+        if self.state in (ClientState.AUTHENTICATING, ClientState.CONNECTED):
+            self._leave("close", "application", out)
+            self._due_us = now + self.config.closing_timeout_ms * 1000
+            out.append(CloseSocket(CloseCode.NORMAL, ""))
+        elif self.state is ClientState.CONNECTING:
+            self._due_us = None
+            out.append(AbortSocket("application"))
+            self._move("lost", "application", out)
+        elif self.state is ClientState.FAILED:
+            self._due_us = None
+            self._waits_for_token = False
+        return out
+
+    def connected(self, now: int) -> Effects:
+        """The WebSocket is open; the relay's challenge comes next."""
+        out = self._begin(now)
+        if self.state is ClientState.CONNECTING:
+            self._due_us = now + self.config.auth_timeout_ms * 1000
+            self.session.open()
+            self.session.heard_us = now
+            if self.config.backoff.reset_at == "open":
+                self.failures = self._backoffs = self._waited_us = 0
+            self._move("opened", "open", out)
+        return out
+
+    def connect_failed(self, now: int, status: int | None = None) -> Effects:
+        """The attempt failed; ``status`` is the upgrade's HTTP status where it was refused (R-3.1)."""
+        out = self._begin(now)
+        if self.state is ClientState.CONNECTING:
+            action: CloseAction = "token" if status == 401 else "backoff"
+            self._ended(action, "no connection" if status is None else f"refused with {status}", now, out)
+        return out
+
+    def closed(self, code: int, now: int) -> Effects:
+        """The socket is gone; ``code`` is what it closed with, 1006 without a closing handshake (R-11.3)."""
+        out = self._begin(now)
+        if self.state is ClientState.CLOSING:
+            self._due_us = None
+            self._move("closed", close_cause(code), out)
+        elif self.state in (ClientState.AUTHENTICATING, ClientState.CONNECTED):
+            if code in ENDS_SESSION:
+                self.session.resume_token = None
+            self._ended(close_action(code), close_cause(code), now, out)
+        elif self.state is ClientState.CONNECTING:
+            self._ended("backoff", close_cause(code), now, out)
+        return out
+
+    def network_changed(self, now: int) -> Effects:
+        """Another network: the old one's connection is given up, and the next attempt made at once (R-11.2).
+
+        The cool-down of a 4002 still runs to its end, and what was given up on or stopped stays so.
+        """
+        out = self._begin(now)
+        if self.state in (ClientState.CONNECTING, ClientState.AUTHENTICATING, ClientState.CONNECTED):
+            out.append(AbortSocket("network_changed"))
+            self._leave("lost", "network_changed", out)
+            self._connect(now, "network_changed", out)
+        elif self.state is ClientState.FAILED and self._due_us is not None:
+            if self._cool_until_us <= now:
+                self._connect(now, "network_changed", out)
+            else:
+                self._due_us = min(self._due_us, self._cool_until_us)
+        return out
+
+    def renew_token(self, token: str, now: int) -> Effects:
+        """A new token; the attempt that waited for it follows, at once the first time, then with backoff."""
+        out = self._begin(now)
+        self.token = token
+        if self._waits_for_token and self.state is ClientState.FAILED:
+            self._waits_for_token = False
+            if self.failures > 1:
+                self._due_us = now + self._next_wait_us()
+            else:
+                self._connect(now, "new token", out)
+        return out
+
+    def token_request(self, now: int) -> bytes:
+        """The body of ``POST /api/token`` that gets this client a new connection token (R-3.3)."""
+        timestamp = self.session.time_ms(now)
+        secret, device_id = self.identity.identity_secret, self.identity.device_id
+        signature = self.crypto.sign(secret, token_signed_data(device_id, timestamp))
+        body = {
+            "identity_key": self.crypto.public_key(secret),
+            "device_id": device_id,
+            "timestamp": timestamp,
+            "signature": signature,
+        }
+        return msgspec.json.encode(body)
+
+    # --- moves ------------------------------------------------------------------------------------
+
+    def _move(self, event: Event, cause: str, out: Effects) -> None:
+        old = self.state
+        self.state = TRANSITIONS[old][event]
+        out.append(StateChanged(old, self.state, cause))
+
+    def _leave(self, event: Event, cause: str, out: Effects) -> None:
+        was_connected = self.state is ClientState.CONNECTED
+        self._due_us = None
+        self._move(event, cause, out)
+        if was_connected:
+            self._left()
+
+    def _connect(self, now: int, cause: str, out: Effects) -> None:
+        self._move("connect", cause, out)
+        self._due_us = now + self.config.connect_timeout_ms * 1000
+        self.attempts += 1
+        self._waits_for_token = False
+        self._rate_limited_us = None
+        query = {"token": self.token, "device_id": self.identity.device_id, "protocol_version": "1"}
+        if self.session.resume_token is not None:
+            query["resume_token"] = self.session.resume_token
+        out.append(Connect(query))
+
+    def _next_wait_us(self) -> int:
+        """R-11.2: the wait before the next attempt."""
+        stream = self.draw("backoff")
+        self._waited_us = backoff.delay_us(self.config.backoff, self._backoffs, self._waited_us, stream)
+        self._backoffs += 1
+        return self._waited_us
+
+    def _ended(self, action: CloseAction, cause: str, now: int, out: Effects) -> None:
+        """The connection, or the attempt, is over: stop, or arrange what comes next."""
+        if self.state is not ClientState.CONNECTED:
+            self.failures += 1
+        if action == "stop":
+            self._leave("stopped", cause, out)
+            return
+        self._leave("lost", cause, out)
+        if self.failures >= self.config.backoff.max_attempts:
+            out.append(GaveUp(self.failures))
+        elif action == "token":
+            self._waits_for_token = True
+            out.append(NeedToken())
+        else:
+            start = now
+            if action == "cooldown":
+                cooldown = self._rate_limited_us
+                start += self.config.rate_limited_cooldown_ms * 1000 if cooldown is None else cooldown
+                self._cool_until_us = start
+            self._due_us = start + self._next_wait_us()
+
+    def _state_timeout(self, now: int, out: Effects) -> None:
+        """The present state has lasted too long, or in FAILED long enough."""
+        self._due_us = None
+        match self.state:
+            case ClientState.FAILED:
+                self._connect(now, "backoff over", out)
+            case ClientState.CLOSING:
+                out.append(AbortSocket("closing_timeout"))
+                self._move("closed", "closing_timeout", out)
+            case ClientState.CONNECTING:
+                self._abort("connect_timeout", now, out)
+            case _:
+                self._abort("auth_timeout", now, out)
+
+    def _abort(self, cause: str, now: int, out: Effects) -> None:
+        out.append(AbortSocket(cause))
+        out.append(Count(f"connections.{cause}"))
+        self._ended("backoff", cause, now, out)
+
+    def _authenticated(self, out: Effects) -> None:
+        """AUTH_SUCCESS: the row of failures is over (R-11.2)."""
+        self._due_us = None
+        self.failures = self._backoffs = self._waited_us = 0
+        self._move("authenticated", "authenticated", out)
