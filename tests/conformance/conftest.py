@@ -15,7 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "settings(mapping): settings of the relay under test")
 
 
-@pytest.fixture(params=["core", "mockrelay"])
+@pytest.fixture(params=["core", "simulator", "mockrelay"])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     marker = request.node.get_closest_marker("settings")
     config = msgspec.convert(marker.args[0] if marker else {}, RelayConfig)
@@ -29,6 +29,10 @@ def _make(face: str, config: RelayConfig) -> Stage:
         from core_stage import CoreStage
 
         return CoreStage(config)
+    if face == "simulator":
+        from simulator_stage import SimulatorStage
+
+        return SimulatorStage(config)
     from live_stage import LiveStage
 
     return LiveStage(config)

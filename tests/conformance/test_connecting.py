@@ -54,9 +54,9 @@ def test_a_token_of_another_device_must_be_failed_with_4000(stage: Stage) -> Non
 def test_a_token_past_its_grace_must_be_closed_4001_without_a_frame(stage: Stage) -> None:
     alice = stage.user("alice")
     token = alice.token(lifetime_s=10)
-    stage.advance(10 + 300)
+    stage.advance(10 + 299)
     assert alice.connect(token=token).close_code is None
-    stage.advance(1)
+    stage.advance(2)
     line = alice.open(token=token)
     line.expect_close(4001)
     assert line.types() == []
