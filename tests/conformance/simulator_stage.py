@@ -113,9 +113,7 @@ class SimulatorStage(Stage):
 
     def __init__(self, config: RelayConfig) -> None:
         super().__init__(config)
-        base = from_mapping(
-            {"name": "conformance", "duration": "1h", "fidelity": "wire", "population": {"devices": 1}}
-        )
+        base = from_mapping({"name": "conformance", "duration": "1h", "fidelity": "wire", "population": {"devices": 1}})
         replace = msgspec.structs.replace
         relay = replace(
             base.relay,

@@ -191,7 +191,9 @@ class Person:
         if resume is not None:
             fields["resume_token"] = resume
         fields.update(query or {})
-        request = UpgradeRequest(path, {k: v for k, v in fields.items() if v is not None}, {**HEADERS, **(headers or {})}, ip)
+        request = UpgradeRequest(
+            path, {k: v for k, v in fields.items() if v is not None}, {**HEADERS, **(headers or {})}, ip
+        )
         line = Line(self, self.devices[device], self.world.next_id(), self.world.relays[relay])
         self.world.lines[line.conn] = line
         self.world.apply(line.relay.connect(line.conn, request, self.world.now))
@@ -213,9 +215,7 @@ class Person:
         raw = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         token = self.token(device) if bearer == "" else bearer
         world.apply(
-            world.relay.handle_request(
-                request_id, Request(method, path, fields, token, raw, "203.0.113.1"), world.now
-            )
+            world.relay.handle_request(request_id, Request(method, path, fields, token, raw, "203.0.113.1"), world.now)
         )
         return world.answers.pop(request_id)
 
@@ -335,3 +335,15 @@ class Line:
     def reason(self) -> str:
         """``details.reason`` of the last ERROR."""
         return str(self.error()["details"].get("reason"))
+
+    def mac(self, kind: str, id: str, timestamp: int, raw_payload: str | bytes) -> str:
+        """R-5.2: the MAC of a frame whose payload is sent as exactly these bytes."""
+        raw = raw_payload.encode() if isinstance(raw_payload, str) else raw_payload
+        crypto = self.world.crypto
+        key = crypto.session_key(self.session["session_token"], b64decode(self.last("AUTH_CHALLENGE")["challenge"]))
+        return b64(crypto.message_mac(key, kind, id, timestamp, raw))
+
+    @property
+    def end(self) -> tuple[int | None, str]:
+        """Close code and reason."""
+        return self.close_code, self.close_reason

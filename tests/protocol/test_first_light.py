@@ -70,7 +70,9 @@ def test_a_snapshot_restored_must_go_on_alike(world: RelayWorld) -> None:
     a.message(bob)
     snapshot = world.relay.snapshot()
     again = type(world.relay).restored(snapshot, world.config)
-    body = json.dumps({"type": "MESSAGE_RECEIVED", "id": world.uuid(), "timestamp": world.now_ms, "payload": {"message_id": 1}})
+    body = json.dumps(
+        {"type": "MESSAGE_RECEIVED", "id": world.uuid(), "timestamp": world.now_ms, "payload": {"message_id": 1}}
+    )
     for at in range(0, 200_000_000, 1_700_000):
         now = world.now + at
         assert world.relay.receive_data(a.conn, body, now) == again.receive_data(a.conn, body, now)

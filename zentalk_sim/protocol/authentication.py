@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zentalk_sim.protocol import mailbox, presence, topics
+from zentalk_sim.protocol import heartbeat, mailbox, presence, topics
 from zentalk_sim.protocol.config import Ceiling
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.effects import Accept, Refuse
@@ -60,23 +60,42 @@ def _challenge(node: Node, conn: Connection, user: User, claims: Claims, now: in
     if refusal is not None:
         _refuse_rate(node, conn, "connection_rate", refusal.details(), now)
         return
-    if limits_apply_to(conn.ip, node.config.upgrade) and isinstance(limits.connections_per_ip, Ceiling):
-        count = node.store.ip_connections.get(conn.ip, 0)
-        place = node.store.connected(user.address).get(conn.device_id)
-        if place is not None and place.ip == conn.ip:
-            count -= 1
-        if count >= limits.connections_per_ip.limit:
-            details = {"limit": limits.connections_per_ip.limit, "current_count": count, "retry_after": 60}
-            _refuse_rate(node, conn, "connections_per_ip", details, now)
-            return
-    node.store.count_ip(node.name, conn.ip, 1)
-    conn.counts_for_ip = True
+    older = node.store.connected(user.address).get(conn.device_id)
+    takes_over = older is not None and older.ip == conn.ip
+    if not _ip_has_room(node, conn, takes_over, now):
+        return
+    if not takes_over:
+        _count_for_ip(node, conn)
     draw = node.streams.stream("challenge")
     conn.challenge = draw.bytes(32)
     conn.server_time_ms = now // 1000
-    conn.auth_due_us = now + node.config.auth.timeout_ms * 1000
+    conn.challenged_us = now
+    conn.auth_due_us = answer_due_us(node, conn)
     node.send(conn, "AUTH_CHALLENGE", AuthChallenge(conn.challenge, conn.server_time_ms, draw.bytes(16)), now)
     node.arm(conn)
+
+
+def answer_due_us(node: Node, conn: Connection) -> int:
+    """When the answer to the challenge must have reached the relay (R-4.3)."""
+    return conn.challenged_us + node.config.auth.timeout_ms * 1000
+
+
+def _ip_has_room(node: Node, conn: Connection, takes_over: bool, now: int) -> bool:
+    """Whether the IP may have this connection; ends it where not. One about to be replaced counts once (R-10.3)."""
+    ceiling = node.config.limits.connections_per_ip
+    if not isinstance(ceiling, Ceiling) or not limits_apply_to(conn.ip, node.config.upgrade):
+        return True
+    count = node.store.ip_connections.get(conn.ip, 0) - takes_over
+    if count < ceiling.limit:
+        return True
+    details = {"limit": ceiling.limit, "current_count": count, "retry_after": 60}
+    _refuse_rate(node, conn, "connections_per_ip", details, now)
+    return False
+
+
+def _count_for_ip(node: Node, conn: Connection) -> None:
+    node.store.count_ip(node.name, conn.ip, 1)
+    conn.counts_for_ip = True
 
 
 def _refuse_rate(node: Node, conn: Connection, operation: str, details: dict[str, Any], now: int) -> None:
@@ -116,6 +135,9 @@ def handle_response(node: Node, conn: Connection, payload: AuthResponse, now: in
         fail(node, conn, "client_time: outside the time window", now)
     elif user is None or user.identity_key != payload.identity_key:
         fail(node, conn, "identity_key: not registered to the token's sub", now)
+    elif user.suspended:
+        # Suspended since the challenge, by way of another node.
+        node.close(conn, CloseCode.BANNED, "suspended")
     else:
         _admit(node, conn, user, now)
 
@@ -131,6 +153,11 @@ def _admit(node: Node, conn: Connection, user: User, now: int) -> None:
         node.close(conn, CloseCode.DEVICE_LIMIT, "too many registered devices")
         return
     older = connected.get(conn.device_id)
+    if not conn.counts_for_ip:
+        # It was to take over an older connection's place, which is given up now or was given up meanwhile.
+        if not _ip_has_room(node, conn, older is not None and older.ip == conn.ip, now):
+            return
+        _count_for_ip(node, conn)
     device = user.devices.get(conn.device_id)
     if device is None:
         device = register(node, user, Device(conn.device_id, "", "web", now), now)
@@ -141,7 +168,7 @@ def _admit(node: Node, conn: Connection, user: User, now: int) -> None:
         _replace(node, older)
     conn.state = "ready"
     conn.auth_due_us = None
-    conn.ping_due_us = now + node.config.heartbeat.interval_ms * 1000
+    conn.ping_due_us = now + heartbeat.interval_us(node, conn)
     conn.look_due_us = now + node.config.mailbox.look_interval_ms * 1000
     conn.away_due_us = now + node.config.presence.away_after_ms * 1000
     _succeed(node, conn, user, resumed, now)
@@ -179,7 +206,8 @@ def give_token(node: Node, conn: Connection, session_id: str, now: int) -> None:
     claims = Claims(conn.user, issued_s, conn.token_exp_s, conn.device_id, conn.token_capabilities, session_id)
     conn.session_token = node.tokens.issue(claims)
     conn.grace_warned = False
-    conn.warn_due_us = (conn.token_exp_s - node.config.token.refresh_window_s) * 1_000_000
+    # A token that lives no longer than the window is in it from the first.
+    conn.warn_due_us = max(now, (conn.token_exp_s - node.config.token.refresh_window_s) * 1_000_000)
 
 
 def register(node: Node, user: User, device: Device, now: int) -> Device:

@@ -37,9 +37,14 @@ from zentalk_sim.protocol.frames import (
 BINARY_HEADER_BYTES: Final = 29
 _LARGE_CIPHERTEXT_BYTES: Final = 1024
 _TYPE_TO_CODE: Final = {name: code for code, name in BINARY_CODES.items()}
-_PATH = re.compile(r" - at `\$\.?(.*)`$")
-_MISSING = re.compile(r"missing required field `([^`]*)`")
+_PATH_MARK: Final = " - at `$"
+_MISSING = re.compile(r"Object missing required field `([^`]*)`")
 _LENGTH = re.compile(r"Expected `(\w+)` of length (?:>=|<=) (\d+)")
+_REASON_CHARACTERS: Final = 200
+MAX_DEPTH: Final = 100
+"""Arrays and objects within one another that a frame may hold (RFC 8259 §9 allows a limit). Without one of our own
+the decoder's would count, which is the interpreter's stack and differs from caller to caller."""
+_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
 
 
 class _Envelope(Struct, gc=False):
@@ -110,10 +115,10 @@ def explain(error: Exception, prefix: str) -> tuple[str, str | None]:
     """A sentence for a person, and the path of the field at fault (``payload.nonce``), if there is one."""
     if not isinstance(error, msgspec.ValidationError):
         return "not a JSON object that can be read", None
-    text = str(error)
-    found = _PATH.search(text)
-    path = found.group(1) if found else ""
-    missing = _MISSING.search(text)
+    # The reason may quote what the peer sent; the path, which stands last, never does.
+    reason, _, path = str(error).rpartition(_PATH_MARK) if _PATH_MARK in str(error) else (str(error), "", "")
+    path = path.removesuffix("`").removeprefix(".")
+    missing = _MISSING.match(reason)
     if missing:
         path = f"{path}.{missing.group(1)}" if path else missing.group(1)
     if prefix:
@@ -122,13 +127,33 @@ def explain(error: Exception, prefix: str) -> tuple[str, str | None]:
         return "not a JSON object", None
     if missing:
         return f"{path} is missing", path
-    reason = _PATH.sub("", text)
-    length = _LENGTH.search(reason)
+    length = _LENGTH.match(reason)
     if length:
         return f"{path} must be {length.group(2)} {'bytes' if length.group(1) == 'bytes' else 'characters'} long", path
-    if "matching regex" in reason:
+    if reason.startswith("Expected `str` matching regex"):
         return f"{path} must be {'an address' if '0x' in reason else 'a UUID'}", path
-    return f"{path}: {reason}", path
+    return f"{path}: {reason[:_REASON_CHARACTERS]}", path
+
+
+def too_deep(data: bytes) -> bool:
+    """Whether a JSON text nests deeper than ``MAX_DEPTH``. Cheap where it has few brackets, as frames do."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for token in _BRACKETS.finditer(data):
+        mark = data[token.start()]
+        if mark in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif mark in b"]}":
+            depth -= 1
+    return False
+
+
+def _check_depth(data: bytes) -> None:
+    if too_deep(data):
+        raise ProtocolError(INVALID_MESSAGE, f"nested deeper than {MAX_DEPTH} levels", reason=MALFORMED)
 
 
 def _malformed(error: Exception, prefix: str) -> ProtocolError:
@@ -140,6 +165,8 @@ def _malformed(error: Exception, prefix: str) -> ProtocolError:
 
 def salvage(data: bytes) -> tuple[str | None, str | None]:
     """Type and id of a text frame whose envelope is wrong elsewhere, as far as they can be read (R-1.7)."""
+    if too_deep(data):
+        return None, None
     try:
         found = _decode_salvage(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
@@ -153,6 +180,7 @@ def decode_text(data: bytes, max_payload_bytes: int) -> Incoming:
 
     Raises ProtocolError, ``malformed`` (R-1.5) or ``payload_requires_binary`` (R-1.6).
     """
+    _check_depth(data)
     try:
         envelope = _decode_envelope(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
@@ -197,22 +225,18 @@ def decode_binary(data: bytes) -> Incoming:
     )
 
 
-def decode_payload(kind: type[Payload], raw: bytes) -> Payload:
-    """The typed payload. Raises ProtocolError ``malformed`` with the field's path."""
+def decode_payload(kind: type[Payload], raw: bytes, *, bounded: bool = False) -> Payload:
+    """The typed payload. ``bounded``: its depth was looked at with the envelope, as ``decode_text`` does.
+
+    Raises ProtocolError ``malformed`` with the field's path.
+    """
+    if not bounded:
+        _check_depth(raw)
     try:
         payload: Payload = _decoders[kind].decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise _malformed(error, "payload") from None
     return payload
-
-
-def payload_field(raw: bytes, field: str) -> object:
-    """One field of a payload that may be of the wrong form otherwise; None where it cannot be read."""
-    try:
-        decoded = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return None
-    return decoded.get(field) if isinstance(decoded, dict) else None
 
 
 def encode_payload(payload: Payload) -> bytes:

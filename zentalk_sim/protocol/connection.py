@@ -29,6 +29,8 @@ class Connection(Struct):
     """As presented in the upgrade's query."""
     challenge: bytes = b""
     server_time_ms: int = 0
+    challenged_us: int = 0
+    """When the challenge was sent; its answer is due ``auth.timeout_ms`` later (R-4.3)."""
     session: Session | None = None
     session_token: str = ""
     token_exp_s: int = 0

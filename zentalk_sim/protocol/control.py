@@ -5,16 +5,21 @@ A command's result, where it has one, is left in ``Node.result`` by the relay an
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from msgspec import Struct
 
-from zentalk_sim.protocol import authentication, keys, rest_account
-from zentalk_sim.protocol.errors import NOT_FOUND, CloseCode, ProtocolError
+from zentalk_sim.protocol import authentication, keys, mailbox, rest_account, typing_indicators
+from zentalk_sim.protocol.errors import FORBIDDEN, INVALID_MESSAGE, MALFORMED, NOT_FOUND, CloseCode, ProtocolError
+from zentalk_sim.protocol.frames import ADDRESS_PATTERN
 from zentalk_sim.protocol.identity import address_of
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import Device, Settings, User
 from zentalk_sim.protocol.tokens import CAPABILITIES
+from zentalk_sim.protocol.upgrade import is_uuid
+
+_is_address = re.compile(ADDRESS_PATTERN).match
 
 
 class _Command(Struct, frozen=True, tag=True, tag_field="command"):
@@ -147,17 +152,9 @@ def execute(node: Node, command: Command, now: int) -> Any:
     """Carry a command out; its result. Raises ProtocolError where it names what there is not."""
     match command:
         case AddUser():
-            address = (command.address or address_of(command.identity_key)).lower()
-            if node.store.user(address) is None:
-                node.store.save_user(User(address, command.identity_key, {}, Settings(), {}))
-            return address
+            return _add_user(node, command)
         case AddDevice():
-            user = _user(node, command.address)
-            device_id = command.device_id.lower()
-            if device_id not in user.devices:
-                device = Device(device_id, command.name, command.type, now, command.push_token)
-                authentication.register(node, user, device, now)
-            return device_id
+            return _add_device(node, command, now)
         case RemoveDevice():
             user = _user(node, command.address)
             if command.device_id.lower() not in user.devices:
@@ -187,21 +184,58 @@ def execute(node: Node, command: Command, now: int) -> Any:
             keys.rotate(node, _user(node, command.address), command.new_key, command.reason, now)
         case MakeContacts():
             one, other = _user(node, command.one), _user(node, command.other)
-            one.contacts[other.address] = None
-            other.contacts[one.address] = None
-            node.store.save_user(one)
-            node.store.save_user(other)
+            if one is not other:
+                one.contacts[other.address] = None
+                other.contacts[one.address] = None
+                node.store.save_user(one)
+                node.store.save_user(other)
         case CloseConn() | SendFrame():
             _on_connection(node, command, now)
         case NodeLost():
             node.store.forget_node_ips(command.node)
             for address, device_id, place in list(node.store.connections_of_node(command.node)):
                 authentication.leave(node, address, device_id, place.conn, now)
+            # What the lost node's timers were to end falls to this one.
+            mailbox.arm_expiry(node)
+            typing_indicators.take_over(node, now)
         case Stop():
             for conn in list(node.conns.values()):
                 if conn.state != "ended":
                     node.close(conn, CloseCode.GOING_AWAY, "shutting_down")
     return None
+
+
+def _add_user(node: Node, command: AddUser) -> str:
+    if len(command.identity_key) != 32:
+        raise ProtocolError(
+            INVALID_MESSAGE,
+            f"an identity key has 32 bytes, not {len(command.identity_key)}",
+            reason=MALFORMED,
+            field="identity_key",
+        )
+    address = (command.address or address_of(command.identity_key)).lower()
+    if not _is_address(address):
+        raise ProtocolError(INVALID_MESSAGE, "an address is 0x and 40 hex digits", reason=MALFORMED, field="address")
+    known = node.store.user(address)
+    if known is None:
+        node.store.save_user(User(address, command.identity_key, {}, Settings(), {}))
+    elif known.identity_key != command.identity_key:
+        raise ProtocolError(FORBIDDEN, f"{address} is registered with another key; rotate-key changes it")
+    return address
+
+
+def _add_device(node: Node, command: AddDevice, now: int) -> str:
+    user = _user(node, command.address)
+    device_id = command.device_id.lower()
+    if not is_uuid(device_id):
+        raise ProtocolError(INVALID_MESSAGE, "device_id must be a UUID", reason=MALFORMED, field="device_id")
+    if device_id not in user.devices:
+        most = node.config.devices.max_registered
+        if len(user.devices) >= most:
+            raise ProtocolError(FORBIDDEN, f"at most {most} devices a user; remove one first", limit=most)
+        device = Device(device_id, command.name, command.type, now, command.push_token)
+        authentication.register(node, user, device, now)
+    return device_id
 
 
 def _on_connection(node: Node, command: CloseConn | SendFrame, now: int) -> None:

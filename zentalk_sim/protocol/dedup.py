@@ -8,8 +8,6 @@ know is looked up there too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from rbloom import Bloom
 
 from zentalk_sim.protocol.config import DedupConfig
@@ -62,9 +60,3 @@ class SeenIds:
         if oldest_indexed_us is None:
             return False
         return self.oldest_covered_us is None or oldest_indexed_us < self.oldest_covered_us
-
-    def rebuild(self, entries: Iterable[tuple[str, int]]) -> None:
-        """Fill fresh generations from (id, acceptance) in order of acceptance."""
-        self.__init__(self._config)  # type: ignore[misc]
-        for message_id, accepted_us in entries:
-            self.add(message_id, accepted_us)

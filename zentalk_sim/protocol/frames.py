@@ -218,10 +218,12 @@ class ErrorPayload(Payload, frozen=True):
     original_type: str | UnsetType = UNSET
     original_id: str | UnsetType = UNSET
 
-    def about(self, kind: str, frame_id: str | None) -> ErrorPayload:
-        """The same error, naming the frame it answers, each name cut to a length that a frame can carry."""
+    def about(self, kind: str | None, frame_id: str | None) -> ErrorPayload:
+        """The same error, naming the frame it answers as far as known, each name cut to what a frame can carry."""
         return replace(
-            self, original_type=kind[:_NAME_CHARACTERS], original_id=frame_id[:_NAME_CHARACTERS] if frame_id else UNSET
+            self,
+            original_type=UNSET if kind is None else kind[:_NAME_CHARACTERS],
+            original_id=UNSET if frame_id is None else frame_id[:_NAME_CHARACTERS],
         )
 
 

@@ -68,4 +68,5 @@ def handle_pong(node: Node, conn: Connection, payload: Pong, now: int) -> None:
     node.note("rtt", conn=conn, value_us=conn.rtt_us)
     if not conn.ping_missed:
         conn.pong_due_us = None
-        conn.ping_due_us = conn.ping_sent_us + interval_us(node, conn)
+        # Where the interval is set shorter than the time-out, the next may be overdue: then it is due now.
+        conn.ping_due_us = max(now, conn.ping_sent_us + interval_us(node, conn))

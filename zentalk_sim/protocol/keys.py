@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zentalk_sim.protocol.errors import INVALID_MESSAGE, MALFORMED, ProtocolError
 from zentalk_sim.protocol.frames import KeyChange
 from zentalk_sim.protocol.identity import fingerprint
 from zentalk_sim.protocol.node import Node
@@ -15,12 +16,10 @@ def announce_change(node: Node, user: User, old_key: bytes, reason: str, now: in
     """KEY_CHANGE to contacts, kept for those away, and to those who subscribe to ``keys:``."""
     change = KeyChange(user.address, user.identity_key, fingerprint(old_key), fingerprint(user.identity_key), reason)
     for address in list(user.contacts):
-        contact = node.store.user(address)
-        if contact is not None:
-            node.notify(contact, "KEY_CHANGE", change, now)
+        node.notify(node.store.users[address], "KEY_CHANGE", change, now)
     targets: list[Presence] = []
     for address, device_id in node.store.subscribers.get("keys:" + user.address, {}):
-        if address not in user.contacts and address != user.address:
+        if address not in user.contacts:
             target = node.store.connected(address).get(device_id)
             if target is not None:
                 targets.append(target)
@@ -33,7 +32,18 @@ def announce_device(node: Node, user: User, now: int) -> None:
 
 
 def rotate(node: Node, user: User, new_key: bytes, reason: str, now: int) -> None:
-    """Give a user a new identity key; sessions go on, and the new key signs from now on (R-9.3)."""
+    """Give a user a new identity key; sessions go on, and the new key signs from now on (R-9.3).
+
+    Raises ProtocolError ``malformed`` for a key that is not 32 bytes, or a reason that is not one of ``REASONS``.
+    """
+    if len(new_key) != 32:
+        raise ProtocolError(
+            INVALID_MESSAGE, f"an identity key has 32 bytes, not {len(new_key)}", reason=MALFORMED, field="new_key"
+        )
+    if reason not in REASONS:
+        raise ProtocolError(
+            INVALID_MESSAGE, f"reason must be one of {', '.join(REASONS)}", reason=MALFORMED, field="reason"
+        )
     old_key, user.identity_key = user.identity_key, new_key
     user.prekeys = None
     node.store.save_user(user)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.effects import NewCopy, Publish
+from zentalk_sim.protocol.errors import CloseCode
 from zentalk_sim.protocol.frames import MessageDelivered, SyncRequired
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import Message, User
@@ -22,7 +23,8 @@ def store_copies(node: Node, message: Message, recipient: User, devices: list[st
     limit = node.config.mailbox.max_copies
     for device_id in devices:
         box = store.mailbox(recipient.address, device_id)
-        if len(box) > limit:
+        # More than one only where the limit was lowered meanwhile.
+        while len(box) > limit:
             oldest = next(iter(box))
             store.remove_copy(recipient.address, device_id, oldest)
             node.note("copies.dropped.overflow", user=recipient.address, device_id=device_id, message_id=oldest)
@@ -33,8 +35,7 @@ def push_new(node: Node, message: Message, recipient: User, now: int) -> None:
     """Push a message just stored to the devices that are connected, or wake one if none is (R-6.2, R-6.7)."""
     connected = node.store.connected(recipient.address)
     if not connected:
-        if message.copies:
-            node.push_wake(recipient)
+        node.push_wake(recipient)
         return
     for device_id, place in list(connected.items()):
         if message.id not in node.store.mailbox(recipient.address, device_id):
@@ -68,12 +69,34 @@ def announce_backlog(node: Node, conn: Connection, now: int) -> None:
 
 
 def look_again(node: Node, conn: Connection, now: int) -> None:
-    """R-12.5: push what a lost event of the bus failed to bring."""
+    """R-12.5: make good what a lost event of the bus failed to bring, a copy or the connection's end."""
     assert conn.look_due_us is not None
     conn.look_due_us += node.config.mailbox.look_interval_ms * 1000
-    for message in list(node.store.mailbox(conn.user, conn.device_id).values()):
+    if _end_overdue(node, conn):
+        return
+    box = node.store.mailbox(conn.user, conn.device_id)
+    if len(conn.pushed) > len(box):
+        # Copies that left by overflow, or were confirmed by REST on another node, need not be remembered.
+        conn.pushed = {message_id: None for message_id in conn.pushed if message_id in box}
+    for message in list(box.values()):
         if message.order > conn.announced_order and message.id not in conn.pushed:
             push_copy(node, conn.id, message, now)
+
+
+def _end_overdue(node: Node, conn: Connection) -> bool:
+    """Close a connection whose end was decided on another node, and not heard of here."""
+    user = node.store.user(conn.user)
+    place = node.store.connected(conn.user).get(conn.device_id)
+    if user is not None and user.suspended:
+        node.close(conn, CloseCode.BANNED, "suspended")
+    elif user is None or conn.device_id not in user.devices:
+        node.close(conn, CloseCode.NORMAL, "device_removed")
+    elif place is None:
+        # This node was taken for lost: its device connects anew.
+        node.close(conn, CloseCode.GOING_AWAY, "place_lost")
+    elif place.conn != conn.id:
+        node.close(conn, CloseCode.NORMAL, "replaced")
+    return conn.state == "ended"
 
 
 def confirm(node: Node, user: User, device_id: str, message: Message, now: int) -> bool:
@@ -92,9 +115,8 @@ def confirm(node: Node, user: User, device_id: str, message: Message, now: int) 
     message.delivered_to.append(device_id)
     node.store.save_message(message)
     node.note("messages.delivered", user=user.address, device_id=device_id, message_id=message.id)
-    sender = node.store.user(message.sender)
-    if sender is not None:
-        node.notify(sender, "MESSAGE_DELIVERED", MessageDelivered(message.id, device_id, now // 1000), now)
+    sender = node.store.users[message.sender]
+    node.notify(sender, "MESSAGE_DELIVERED", MessageDelivered(message.id, device_id, now // 1000), now)
     return True
 
 
@@ -105,7 +127,9 @@ def drop_with_device(node: Node, user: User, device_id: str) -> None:
         node.store.remove_copy(user.address, device_id, message_id)
     if ids:
         node.note("copies.dropped.device_removed", len(ids), user=user.address, device_id=device_id)
-    node.store.take_notices((user.address, device_id))
+    kept = node.store.take_notices((user.address, device_id))
+    if kept:
+        node.note("notices.dropped.device_removed", len(kept), user=user.address, device_id=device_id)
 
 
 def arm_expiry(node: Node) -> None:

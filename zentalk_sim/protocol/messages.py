@@ -5,6 +5,8 @@ The same function serves the WebSocket and ``POST /api/messages``, so that the t
 
 from __future__ import annotations
 
+import re
+
 from msgspec import UNSET
 
 from zentalk_sim.protocol import mailbox, presence
@@ -71,7 +73,8 @@ def accept(
         conn.refused_in_a_row = 0
     window_us = node.config.dedup.window_s * 1_000_000
     store.forget_nonces(now - window_us)
-    if store.nonce_holder(sender.address, payload.nonce, now - window_us) is not None:
+    # Under its own id a nonce may come again, where the index has forgotten the id before the nonce.
+    if store.nonce_holder(sender.address, payload.nonce, now - window_us) not in (None, message_id):
         raise ProtocolError(
             INVALID_MESSAGE, "this nonce was used for another message", reason=NONCE_REUSED, field="payload.nonce"
         )
@@ -79,49 +82,62 @@ def accept(
     if recipient is None:
         raise ProtocolError(RECIPIENT_NOT_FOUND, "Recipient address not registered", to=to)
     if conversation != derived:
-        members = store.conversations.get(conversation)
-        if members is None and _is_derived_of_others(node, conversation):
-            members = ("", "")
-        if members is not None and (sender.address not in members or to not in members):
-            raise ProtocolError(FORBIDDEN, "sender or recipient is no member of this conversation")
+        _check_membership(node, conversation, sender, recipient)
     if payload.x3dh_header:
         _use_prekey(node, sender, recipient, payload.x3dh_header)
+    _join(node, conversation, sender, recipient, own=conversation == derived)
+    message = _store(node, sender, device_id, recipient, message_id, payload, conversation, hashed, now)
+    return MessageAck(message_id, message.server_timestamp, "queued", message.recipient_devices)
+
+
+def _store(
+    node: Node,
+    sender: User,
+    device_id: str,
+    recipient: User,
+    message_id: str,
+    payload: MessageSend,
+    conversation: str,
+    hashed: bytes,
+    now: int,
+) -> Message:
+    """Put a checked message into the index and a copy into each mailbox (R-6.2)."""
     devices = [d for d in recipient.devices if recipient is not sender or d != device_id]
+    registered = len(devices)
     if not recipient.devices:
         devices = [""]
-    store.counters.accepted += 1
+    counters = node.store.counters
+    counters.accepted += 1
+    body = MessageNew(
+        sender.address,
+        conversation,
+        payload.ciphertext,
+        payload.nonce,
+        payload.message_type,
+        now // 1000,
+        payload.x3dh_header,
+    )
     message = Message(
         id=message_id,
         sender=sender.address,
         sender_device=device_id,
-        recipient=to,
+        recipient=recipient.address,
         conversation_id=conversation,
         content_hash=hashed,
         accepted_us=now,
-        order=store.counters.accepted,
-        recipient_devices=len(recipient.devices) if recipient is not sender else len(devices),
-        body=MessageNew(
-            sender.address,
-            conversation,
-            payload.ciphertext,
-            payload.nonce,
-            payload.message_type,
-            now // 1000,
-            payload.x3dh_header,
-        ),
+        order=counters.accepted,
+        recipient_devices=registered,
+        body=body,
         copies=0,
         delivered_to=[],
     )
-    _join(node, conversation, sender, recipient)
     mailbox.store_copies(node, message, recipient, devices)
-    return MessageAck(message_id, message.server_timestamp, "queued", message.recipient_devices)
+    return message
 
 
 def deliver(node: Node, message: Message, now: int) -> None:
     """Push a message just accepted to the recipient's connected devices."""
-    recipient = node.store.user(message.recipient)
-    if recipient is not None:
-        mailbox.push_new(node, message, recipient, now)
+    mailbox.push_new(node, message, node.store.users[message.recipient], now)
 
 
 def _held(node: Node, message_id: str) -> Message | None:
@@ -133,10 +149,25 @@ def _held(node: Node, message_id: str) -> Message | None:
     return store.messages.get(message_id)
 
 
-def _join(node: Node, conversation: str, sender: User, recipient: User) -> None:
-    """The first message fixes a conversation's members, and makes them contacts (R-6.4, R-7.2)."""
+def _check_membership(node: Node, conversation: str, sender: User, recipient: User) -> None:
+    """A conversation that is named must be the two's own, or nobody's yet (R-6.4)."""
+    members = node.store.conversations.get(conversation)
+    if members is None:
+        if not _is_derived_of_some(node, conversation):
+            return
+    elif sender.address in members and recipient.address in members:
+        return
+    raise ProtocolError(FORBIDDEN, "sender or recipient is no member of this conversation")
+
+
+def _join(node: Node, conversation: str, sender: User, recipient: User, *, own: bool) -> None:
+    """The first message fixes a conversation's members, and makes them contacts (R-6.4, R-7.2).
+
+    The derived id is the two's ``own``, even where others had named it before both were registered.
+    """
     store = node.store
-    if conversation not in store.conversations:
+    members = store.conversations.get(conversation)
+    if members is None or (own and sender.address not in members):
         store.conversations[conversation] = (sender.address, recipient.address)
     if sender is not recipient and recipient.address not in sender.contacts:
         sender.contacts[recipient.address] = None
@@ -146,17 +177,30 @@ def _join(node: Node, conversation: str, sender: User, recipient: User) -> None:
 
 
 _MOST_USERS_FOR_PAIRS = 300
+_has_derived_form = re.compile(r"conv_[0-9a-f]{16}\Z").match
 
 
-def _is_derived_of_others(node: Node, conversation: str) -> bool:
+def _is_derived_of_some(node: Node, conversation: str) -> bool:
     """Whether an unknown conversation id is the derived one of some two registered users (R-6.4).
 
     Only hashing each pair tells; with many users the pairs are too many, and only ids in use are known.
     """
-    if len(node.store.users) > _MOST_USERS_FOR_PAIRS:
+    if not _has_derived_form(conversation) or len(node.store.users) > _MOST_USERS_FOR_PAIRS:
         return False
     addresses = list(node.store.users)
     return any(conversation_id(a, b) == conversation for i, a in enumerate(addresses) for b in addresses[i:])
+
+
+def find_members(node: Node, conversation: str, user: User) -> tuple[str, str] | None:
+    """The two members of a conversation if ``user`` is one; a derived id needs no message to be known (R-6.4)."""
+    members = node.store.conversations.get(conversation)
+    if members is not None and user.address in members:
+        return members
+    if _has_derived_form(conversation):
+        for other in node.store.users:
+            if conversation_id(user.address, other) == conversation:
+                return (user.address, other)
+    return None
 
 
 def members_of(node: Node, conversation: str, user: User) -> tuple[str, str]:
@@ -164,18 +208,12 @@ def members_of(node: Node, conversation: str, user: User) -> tuple[str, str]:
 
     Raises ProtocolError ``NOT_FOUND`` for an unknown conversation, ``FORBIDDEN`` for one of others.
     """
-    members = node.store.conversations.get(conversation)
-    if members is None:
-        for other in node.store.users:
-            if conversation_id(user.address, other) == conversation:
-                return (user.address, other)
-        if _is_derived_of_others(node, conversation):
-            members = ("", "")
-    if members is None:
-        raise ProtocolError(NOT_FOUND, "no such conversation")
-    if user.address not in members:
+    members = find_members(node, conversation, user)
+    if members is not None:
+        return members
+    if conversation in node.store.conversations or _is_derived_of_some(node, conversation):
         raise ProtocolError(FORBIDDEN, "not a member of this conversation")
-    return members
+    raise ProtocolError(NOT_FOUND, "no such conversation")
 
 
 def _use_prekey(node: Node, sender: User, recipient: User, header: X3dhHeader) -> None:

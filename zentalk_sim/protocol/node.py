@@ -60,8 +60,6 @@ class Node:
         self.name = name
         self.conns: dict[int, Connection] = {}
         self.timers = Timers()
-        self.typing: dict[tuple[str, str, str], tuple[int, int | None]] = {}
-        """(user, device, conversation) → last accepted TYPING_START, and when typing stops by itself."""
         self.expiry_armed = False
         self.ended: list[Connection] = []
         """Connections ended by the input under way; their places are given up when it is done."""

@@ -6,6 +6,7 @@ payload form → capability → (the handler:) duplicate id → rate limit → n
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ from zentalk_sim.protocol.errors import (
     CloseConnection,
     ProtocolError,
 )
-from zentalk_sim.protocol.frames import CLIENT_FRAMES, RELAY_FRAMES, ErrorPayload, Payload
+from zentalk_sim.protocol.frames import CLIENT_FRAMES, RELAY_FRAMES, ErrorPayload, Payload, Pong, Topics
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import User
 
@@ -105,9 +106,11 @@ def _receive_first(node: Node, conn: Connection, incoming: Incoming, now: int) -
     if not authentication.count_attempt(node, conn, now):
         return
     if not node.is_near(incoming.timestamp, now):
+        # Not processed, so the challenge still waits for its answer, and its time-out runs on.
+        conn.auth_due_us = max(now, authentication.answer_due_us(node, conn))
         raise _out_of_window(now)
     try:
-        payload = _payload_of(CLIENT_FRAMES["AUTH_RESPONSE"], incoming)
+        payload = _payload_of(node, CLIENT_FRAMES["AUTH_RESPONSE"], incoming)
     except ProtocolError as error:
         authentication.fail(node, conn, f"form: {error.message}", now)
         return
@@ -115,6 +118,13 @@ def _receive_first(node: Node, conn: Connection, incoming: Incoming, now: int) -
 
 
 def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -> None:
+    user = node.store.user(conn.user)
+    session = conn.session
+    assert user is not None
+    assert session is not None
+    if user.suspended:
+        # Another node's word of it may have been lost on the bus (R-12.5).
+        raise CloseConnection(CloseCode.BANNED, "suspended")
     _check_mac(node, conn, incoming)
     token_refresh.check_life(node, conn, now)
     kind = incoming.type
@@ -125,11 +135,9 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
                 INVALID_MESSAGE, f"{kind} is sent by the relay only", reason=WRONG_DIRECTION, field="type"
             )
         raise ProtocolError(INVALID_MESSAGE, "no such frame type", reason=UNKNOWN_TYPE, field="type")
-    session = conn.session
-    assert session is not None
     if incoming.seq is not None:
         if incoming.seq <= session.seq_in:
-            _settle_run(conn, payload_type, incoming)
+            _settle_run(node, conn, payload_type, incoming)
             raise ProtocolError(
                 INVALID_MESSAGE,
                 f"seq must be above {session.seq_in}",
@@ -138,19 +146,20 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
             )
         session.seq_in = incoming.seq
     if kind != "PONG" and not node.is_near(incoming.timestamp, now):
-        _settle_run(conn, payload_type, incoming)
+        _settle_run(node, conn, payload_type, incoming)
         raise _out_of_window(now)
-    payload = _payload_of(payload_type, incoming)
+    try:
+        payload = _payload_of(node, payload_type, incoming)
+    except ProtocolError as error:
+        if error.reason != MALFORMED:
+            conn.malformed_in_a_row = 0
+        raise
     if kind == "PONG":
         heartbeat.handle_pong(node, conn, payload, now)
         return
-    if kind in ("SUBSCRIBE", "UNSUBSCRIBE"):
-        topics.check_form(node, payload)
     conn.malformed_in_a_row = 0
     if kind == "AUTH_RESPONSE":
         raise ProtocolError(FORBIDDEN, "this connection is authenticated already")
-    user = node.store.user(conn.user)
-    assert user is not None
     if kind == "MESSAGE_SEND":
         _need(conn, "send_message")
         messages.handle_send(node, conn, user, incoming.id, payload, now)
@@ -172,24 +181,33 @@ def _check_mac(node: Node, conn: Connection, incoming: Incoming) -> None:
     expected = node.crypto.message_mac(
         conn.session_key, incoming.type, incoming.id_as_sent, incoming.timestamp, incoming.raw_payload or b""
     )
-    if expected != incoming.message_mac:
+    if not hmac.compare_digest(expected, incoming.message_mac):
         raise CloseConnection(CloseCode.POLICY_VIOLATION, "message_mac does not verify")
 
 
-def _payload_of(kind: type[Payload], incoming: Incoming) -> Any:
-    if incoming.payload is not None:
-        if type(incoming.payload) is not kind:
-            raise ProtocolError(INVALID_MESSAGE, "payload of another type", reason=MALFORMED, field="payload")
-        return incoming.payload
-    return codec.decode_payload(kind, incoming.raw_payload or b"")
+def _payload_of(node: Node, kind: type[Payload], incoming: Incoming) -> Any:
+    """The payload, typed. Raises ProtocolError, ``malformed`` or, for topics, ``too_many_topics``."""
+    payload: Payload
+    if incoming.payload is None:
+        payload = codec.decode_payload(kind, incoming.raw_payload or b"", bounded=not incoming.binary)
+    elif type(incoming.payload) is kind:
+        payload = incoming.payload
+    else:
+        raise ProtocolError(INVALID_MESSAGE, "payload of another type", reason=MALFORMED, field="payload")
+    if isinstance(payload, Topics):
+        topics.check_form(node, payload)
+    return payload
 
 
-def _settle_run(conn: Connection, kind: type[Payload], incoming: Incoming) -> None:
+def _settle_run(node: Node, conn: Connection, kind: type[Payload], incoming: Incoming) -> None:
     """A frame refused before its payload's form was looked at still ends the run of R-1.5, if it is well formed."""
-    try:
-        _payload_of(kind, incoming)
-    except ProtocolError:
+    if kind is Pong:
         return
+    try:
+        _payload_of(node, kind, incoming)
+    except ProtocolError as error:
+        if error.reason == MALFORMED:
+            return
     conn.malformed_in_a_row = 0
 
 
@@ -212,9 +230,7 @@ def answer(
     node: Node, conn: Connection, error: ProtocolError, kind: str | None, frame_id: str | None, now: int
 ) -> None:
     """Send ERROR (R-1.7), and close where it is the last of a run (R-1.5, R-10.2)."""
-    payload = ErrorPayload(error.code, error.message, node.request_id(), error.details)
-    if kind is not None:
-        payload = payload.about(kind, frame_id)
+    payload = ErrorPayload(error.code, error.message, node.request_id(), error.details).about(kind, frame_id)
     node.send(conn, "ERROR", payload, now)
     node.note(f"errors.{error.code}", conn=conn)
     if error.code == INVALID_MESSAGE and error.reason in MALFORMED_REASONS:

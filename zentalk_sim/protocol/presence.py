@@ -68,7 +68,7 @@ def activity(node: Node, conn: Connection, user: User, now: int) -> None:
     user.last_seen_ms = now // 1000
     conn.away_due_us = now + node.config.presence.away_after_ms * 1000
     place = node.store.connected(conn.user).get(conn.device_id)
-    if place is not None and place.away:
+    if place is not None and place.conn == conn.id and place.away:
         place.away = False
         announce(node, user, now)
 
@@ -78,7 +78,7 @@ def turned_quiet(node: Node, conn: Connection, now: int) -> None:
     conn.away_due_us = None
     place = node.store.connected(conn.user).get(conn.device_id)
     user = node.store.user(conn.user)
-    if place is not None and user is not None and not place.away:
+    if place is not None and place.conn == conn.id and user is not None and not place.away:
         place.away = True
         announce(node, user, now)
 

@@ -19,6 +19,8 @@ class LimitState(Struct):
     credit: int
     refilled_us: int
     admitted_us: list[int]
+    limit: Limit
+    """The limit that ``credit`` is counted for."""
 
 
 class Refusal(Struct, frozen=True):
@@ -50,16 +52,23 @@ class Refusal(Struct, frozen=True):
 
 def fresh(limit: Limit, now_us: int) -> LimitState:
     """A limiter that has admitted nothing: its bucket is full."""
-    burst = limit.burst or limit.limit
-    return LimitState(burst * limit.window_s * 1_000_000, now_us, [])
+    return LimitState(_full(limit), now_us, [], limit)
+
+
+def _full(limit: Limit) -> int:
+    return (limit.burst or limit.limit) * limit.window_s * 1_000_000
 
 
 def _settle(state: LimitState, limit: Limit, now_us: int) -> None:
     """Refill the bucket up to now and forget admissions that left the window (now − W, now]."""
     window_us = limit.window_s * 1_000_000
+    if state.limit is not limit:
+        if state.limit != limit:
+            # The setting was changed: the new limit begins with a full bucket, what was admitted still counts.
+            state.credit, state.refilled_us = _full(limit), now_us
+        state.limit = limit
     if now_us > state.refilled_us:
-        full = (limit.burst or limit.limit) * window_us
-        state.credit = min(full, state.credit + (now_us - state.refilled_us) * limit.limit)
+        state.credit = min(_full(limit), state.credit + (now_us - state.refilled_us) * limit.limit)
         state.refilled_us = now_us
     admitted = state.admitted_us
     stale = 0

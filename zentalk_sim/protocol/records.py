@@ -141,6 +141,8 @@ class StoreImage(Struct):
     presence: list[tuple[str, str, Presence]]
     sessions: list[tuple[str, str, Session]]
     shown_status: dict[str, str]
+    subscribers: list[tuple[str, list[DeviceKey]]]
+    typing: list[tuple[str, str, str, int, int | None]]
     node_ips: dict[str, dict[str, int]]
     signing_seed: bytes
     counters: Counters

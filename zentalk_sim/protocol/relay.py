@@ -23,7 +23,7 @@ from zentalk_sim.protocol.config import RelayConfig
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.control import Command
 from zentalk_sim.protocol.crypto import Crypto, Ed25519, Modelled
-from zentalk_sim.protocol.effects import BusEvent, ConnId, Effect, Forward, Kick, NewCopy, RequestId
+from zentalk_sim.protocol.effects import BusEvent, Close, ConnId, Effect, Forward, Kick, NewCopy, RequestId
 from zentalk_sim.protocol.errors import CloseCode, ProtocolError
 from zentalk_sim.protocol.frames import Frame
 from zentalk_sim.protocol.node import Node
@@ -45,7 +45,6 @@ class RelayImage(Struct):
     stream_counters: dict[str, int]
     connections: list[Connection]
     timers: list[tuple[int, str, Any]]
-    typing: list[tuple[str, str, str, int, int | None]]
     expiry_armed: bool
     store: StoreImage
 
@@ -109,6 +108,9 @@ class Relay:
     def configure(self, config: RelayConfig) -> None:
         """Change the settings; they hold from the next input."""
         self._node.config = config
+        # The retention may be another now; a timer that stands already does no harm.
+        self._node.expiry_armed = False
+        mailbox.arm_expiry(self._node)
 
     # --- inputs --------------------------------------------------------------------------------------
 
@@ -183,15 +185,20 @@ class Relay:
     def control(self, command: Command, now: int) -> list[Effect]:
         """A command of the relay's tools; what it returns is then in ``result``.
 
-        Raises ProtocolError where the command names a user, device or connection that there is not.
+        Raises ProtocolError where the command cannot be carried out, such as one that names a user, device or
+        connection that there is not. Nothing has changed then; what timers said before it comes with the next input.
         """
         self._begin(now, None)
         self.result = control.execute(self._node, command, now)
         return self._finish(now)
 
     def crashed(self, conn: ConnId | None, now: int) -> list[Effect]:
-        """An input raised: what it said is dropped, and its connection is closed with 1011 (R-12.2)."""
-        self._node.out = []
+        """An input raised: what it said is dropped, and its connection is closed with 1011 (R-12.2).
+
+        Connections that it had ended are ended all the same, since no other input would.
+        """
+        code = int(CloseCode.SERVER_ERROR)
+        self._node.out = [Close(ended.id, code, "internal_error") for ended in self._node.ended]
         self._now_us = max(self._now_us, now)
         found = self._node.conns.get(conn) if conn is not None else None
         if found is not None and found.state != "ended":
@@ -217,7 +224,6 @@ class Relay:
         if now < self._now_us:
             raise ValueError(f"time went back from {self._now_us} to {now}")
         node = self._node
-        node.out = []
         node.real_us = real_us
         next_us = node.timers.next_us()
         if next_us is not None and next_us < now:
@@ -302,7 +308,6 @@ class Relay:
             stream_counters=node.streams.counters(),
             connections=list(node.conns.values()),
             timers=[(at, kind, key) for at, _, kind, key in node.timers.entries()],
-            typing=[(*key, last, stop) for key, (last, stop) in node.typing.items()],
             expiry_armed=node.expiry_armed,
             store=node.store.image(),
         )
@@ -327,13 +332,14 @@ class Relay:
         relay._now_us = image.now_us
         for conn in image.connections:
             if conn.session is not None:
-                # One object again, shared by connection and store.
-                conn.session = store.sessions.get((conn.user, conn.device_id), conn.session)
+                # One object again, shared by connection and store, unless a newer session has the place.
+                held = store.sessions.get((conn.user, conn.device_id))
+                if held is not None and held.session_id == conn.session.session_id:
+                    conn.session = held
             node.conns[conn.id] = conn
         node.timers.clear()
         for at, kind, key in image.timers:
             node.timers.arm(at, kind, tuple(key) if isinstance(key, list) else key)
-        node.typing = {(a, d, c): (last, stop) for a, d, c, last, stop in image.typing}
         node.expiry_armed = image.expiry_armed
         return relay
 

@@ -57,6 +57,10 @@ def handle(node: Node, request_id: RequestId, request: Request, now: int) -> Non
         retry_after = error.details.get("retry_after")
         if retry_after is not None:
             headers = (("Retry-After", str(retry_after)),)
+        elif status == 401:
+            headers = (("WWW-Authenticate", "Bearer"),)
+    if status == 405:
+        headers = (("Allow", ", ".join(body["details"]["allowed"])),)
     node.out.append(Respond(request_id, status, body, headers))
 
 

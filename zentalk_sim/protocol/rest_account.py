@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from zentalk_sim.protocol import authentication, mailbox, presence, topics
 from zentalk_sim.protocol.errors import (
     FORBIDDEN,
     INVALID_MESSAGE,
+    MALFORMED,
     NOT_FOUND,
     TIMESTAMP_OUT_OF_WINDOW,
     UNAUTHORIZED,
@@ -21,14 +22,14 @@ from zentalk_sim.protocol.frames import Address, Bytes32, Bytes64, Int63, Uuid
 from zentalk_sim.protocol.identity import address_of, token_signed_data
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import Device, Prekeys, Settings, User
-from zentalk_sim.protocol.rest_types import Caller, Request, body_of
+from zentalk_sim.protocol.rest_types import Caller, Request, body_from, body_of
 from zentalk_sim.protocol.tokens import CAPABILITIES, Claims
 from zentalk_sim.protocol.upgrade import is_uuid
 
 
 class _RegisterDevice(Struct):
     device_id: Uuid
-    device_name: Annotated[str, Meta(max_length=64)]
+    device_name: str
     device_type: Literal["mobile", "desktop", "tablet", "web"]
     push_token: str | None = None
 
@@ -81,7 +82,11 @@ def issue_token(node: Node, request: Request, now: int) -> tuple[int, Any]:
     if user is None:
         if node.config.upgrade.profile != "dev":
             raise ProtocolError(UNAUTHORIZED, "identity_key is not registered; profile dev would register it")
-        user = User(address_of(asked.identity_key), asked.identity_key, {}, Settings(), {})
+        address = address_of(asked.identity_key)
+        if node.store.user(address) is not None:
+            # The address stands under another key, after a rotation: the old key must not take it back.
+            raise ProtocolError(UNAUTHORIZED, "identity_key is no longer the key of its address")
+        user = User(address, asked.identity_key, {}, Settings(), {})
         node.store.save_user(user)
     if user.suspended:
         raise ProtocolError(FORBIDDEN, "this account is suspended")
@@ -118,6 +123,11 @@ def _described(device: Device) -> dict[str, Any]:
 def register_device(node: Node, caller: Caller, request: Request, _path: dict[str, str], now: int) -> tuple[int, Any]:
     """Register a device or change what is known of it; the 21st is refused (R-7.1)."""
     asked = body_of(request, _RegisterDevice)
+    most = node.config.devices.max_name_characters
+    if len(asked.device_name) > most:
+        raise ProtocolError(
+            INVALID_MESSAGE, f"device_name has at most {most} characters", reason=MALFORMED, field="device_name"
+        )
     device_id = asked.device_id.lower()
     user = caller.user
     device = user.devices.get(device_id)
@@ -153,7 +163,6 @@ def remove_device(node: Node, caller: Caller, request: Request, path: dict[str, 
 
 def forget_device(node: Node, user: User, device_id: str) -> None:
     """Take a device off a user."""
-    place = node.store.connected(user.address).get(device_id)
     session = node.store.sessions.pop((user.address, device_id), None)
     if session is not None:
         for topic in session.topics:
@@ -162,8 +171,7 @@ def forget_device(node: Node, user: User, device_id: str) -> None:
     mailbox.drop_with_device(node, user, device_id)
     user.push_outstanding.pop(device_id, None)
     node.store.save_user(user)
-    if place is not None:
-        disconnect(node, user, device_id, CloseCode.NORMAL, "device_removed")
+    disconnect(node, user, device_id, CloseCode.NORMAL, "device_removed")
 
 
 def disconnect(node: Node, user: User, device_id: str, code: int, reason: str) -> None:
@@ -188,8 +196,12 @@ def publish_keys(node: Node, caller: Caller, request: Request, _path: dict[str, 
     if not node.crypto.verify(asked.identityKey, asked.signedPreKey.key, asked.signature):
         raise ProtocolError(UNAUTHORIZED, "signature does not verify over signedPreKey.key")
     kept = dict(user.prekeys.one_time) if user.prekeys else {}
-    handed_out = user.prekeys.handed_out if user.prekeys else {}
-    kept.update((key.id, key.key) for key in asked.oneTimePreKeys)
+    handed_out = dict(user.prekeys.handed_out) if user.prekeys else {}
+    for key in asked.oneTimePreKeys:
+        if kept.get(key.id) != key.key:
+            # Another key under an id that was given away is a new pre-key.
+            handed_out.pop(key.id, None)
+        kept[key.id] = key.key
     if len(kept) > node.config.devices.max_prekeys:
         raise ProtocolError(
             FORBIDDEN, f"at most {node.config.devices.max_prekeys} one-time pre-keys are kept", kept=len(kept)
@@ -222,13 +234,18 @@ def get_keys(node: Node, caller: Caller, request: Request, path: dict[str, str],
 
 def get_settings(node: Node, caller: Caller, request: Request, _path: dict[str, str], now: int) -> tuple[int, Any]:
     """The user's privacy settings."""
-    return 200, caller.user.settings
+    return 200, _settings_of(caller.user)
+
+
+def _settings_of(user: User) -> Settings:
+    # A copy: an answer that travels by reference must not change with the record.
+    return replace(user.settings)
 
 
 def put_settings(node: Node, caller: Caller, request: Request, _path: dict[str, str], now: int) -> tuple[int, Any]:
     """Merge privacy settings; what others see changes at once (R-7.3)."""
     apply_settings(node, caller.user, body_of(request, _Settings), now)
-    return 200, caller.user.settings
+    return 200, _settings_of(caller.user)
 
 
 def apply_settings(node: Node, user: User, asked: object, now: int) -> None:
@@ -245,5 +262,5 @@ def apply_settings(node: Node, user: User, asked: object, now: int) -> None:
 
 
 def settings_from(mapping: object) -> object:
-    """Settings as the control interface gives them. Raises msgspec.ValidationError."""
-    return msgspec.convert(mapping, _Settings)
+    """Settings as the control interface gives them. Raises ProtocolError ``malformed`` with the field's path."""
+    return body_from(mapping, _Settings)

@@ -58,6 +58,9 @@ def acknowledge(node: Node, caller: Caller, request: Request, _path: dict[str, s
         message = node.store.messages.get(message_id.lower())
         if message is None or message.recipient != caller.user.address:
             continue
+        if caller.device_id not in caller.user.devices:
+            # A removed device's token lives on; the device receives nothing any more.
+            continue
         if message_id.lower() in node.store.mailbox(caller.user.address, caller.device_id):
             count += 1
         mailbox.confirm(node, caller.user, caller.device_id, message, now)

@@ -36,10 +36,15 @@ class Caller(NamedTuple):
 
 def body_of(request: Request, kind: type[T]) -> T:
     """The body as a typed record. Raises ProtocolError ``malformed`` with the field's path."""
+    return body_from(request.body, kind)
+
+
+def body_from(body: object, kind: type[T]) -> T:
+    """Raw JSON, or what JSON can hold, as a typed record. Raises ProtocolError as ``body_of`` does."""
     try:
-        if isinstance(request.body, bytes):
-            return msgspec.json.decode(request.body, type=kind)
-        return msgspec.convert(request.body, kind)
+        if isinstance(body, bytes):
+            return msgspec.json.decode(body, type=kind)
+        return msgspec.convert(body, kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         message, field = explain(error, "")
         details = {"reason": MALFORMED} if field is None else {"reason": MALFORMED, "field": field}
@@ -51,10 +56,8 @@ def number_of(request: Request, name: str, default: int, low: int, high: int | N
     text = request.query.get(name)
     if text is None:
         return default
-    try:
-        value = int(text) if text.isascii() and len(text) < 20 else -1
-    except ValueError:
-        value = -1
+    # Digits alone: int() would take "+1", " 1" and "1_0" too.
+    value = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else -1
     if value < low or (high is not None and value > high):
         reach = f"from {low} to {high}" if high is not None else f"of at least {low}"
         raise ProtocolError(INVALID_MESSAGE, f"{name} must be a whole number {reach}", reason=MALFORMED, field=name)

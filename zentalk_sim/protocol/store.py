@@ -13,6 +13,7 @@ import msgspec
 
 from zentalk_sim.protocol.config import DedupConfig, Limit
 from zentalk_sim.protocol.dedup import SeenIds
+from zentalk_sim.protocol.frames import RELAY_FRAMES
 from zentalk_sim.protocol.ratelimit import LimitState, fresh
 from zentalk_sim.protocol.records import (
     Counters,
@@ -52,6 +53,8 @@ class MemoryStore:
         """The status that others were last told of a user."""
         self.subscribers: dict[str, dict[DeviceKey, None]] = {}
         """Topic → the devices whose session subscribes to it."""
+        self.typing: dict[tuple[str, str, str], tuple[int, int | None]] = {}
+        """(user, device, conversation) → last accepted TYPING_START, and when typing stops by itself."""
         self.seen_ids = SeenIds(dedup or DedupConfig())
 
     # --- users and devices ---------------------------------------------------------------------------
@@ -76,14 +79,16 @@ class MemoryStore:
         """Store a message and a copy of it for each device; ``""`` where the recipient has none yet."""
         self.messages[message.id] = message
         self.seen_ids.add(message.id, message.accepted_us)
-        if message.body is not None:
-            nonce = (message.sender, message.body.nonce)
-            # Taken out first, so that the order of the dictionary stays that of the last use.
-            self.nonces.pop(nonce, None)
-            self.nonces[nonce] = (message.id, message.accepted_us)
+        assert message.body is not None
+        nonce = (message.sender, message.body.nonce)
+        # Taken out first, so that the order of the dictionary stays that of the last use.
+        self.nonces.pop(nonce, None)
+        self.nonces[nonce] = (message.id, message.accepted_us)
         for device_id in devices:
             self.mailboxes.setdefault((message.recipient, device_id), {})[message.id] = message
             message.copies += 1
+        if not message.copies:
+            message.body = None
 
     def save_message(self, message: Message) -> None:
         """Keep what was changed in a message's index entry."""
@@ -206,6 +211,8 @@ class MemoryStore:
             presence=[(a, d, p) for a, devices in self.presence.items() for d, p in devices.items()],
             sessions=[(a, d, session) for (a, d), session in self.sessions.items()],
             shown_status=self.shown_status,
+            subscribers=[(topic, list(keys)) for topic, keys in self.subscribers.items()],
+            typing=[(*key, last, stop) for key, (last, stop) in self.typing.items()],
             node_ips=self.node_ips,
             signing_seed=self.signing_seed,
             counters=self.counters,
@@ -234,18 +241,23 @@ class MemoryStore:
         for address, device_id, ids in image.mailboxes:
             store.mailboxes[address, device_id] = {mid: store.messages[mid] for mid in ids}
         for address, device_id, kept in image.notices:
+            for notice in kept:
+                notice.payload = msgspec.convert(notice.payload, RELAY_FRAMES[notice.type])
             store.notices[address, device_id] = kept
         for address, nonce, mid, at in image.nonces:
             store.nonces[address, nonce] = (mid, at)
         for operation, scope, state in image.limits:
             store.limits[operation, scope] = state
         for node, counts in image.node_ips.items():
+            store.node_ips[node] = {}
             for ip, count in counts.items():
                 store.count_ip(node, ip, count)
         for address, device_id, presence in image.presence:
             store.presence.setdefault(address, {})[device_id] = presence
         for address, device_id, session in image.sessions:
             store.sessions[address, device_id] = session
-            for topic in session.topics:
-                store.subscribers.setdefault(topic, {})[address, device_id] = None
+        for topic, keys in image.subscribers:
+            store.subscribers[topic] = dict.fromkeys(keys)
+        for address, device_id, conversation, last_us, stop_us in image.typing:
+            store.typing[address, device_id, conversation] = (last_us, stop_us)
         return store

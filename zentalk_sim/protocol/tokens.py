@@ -138,12 +138,12 @@ class ModelledAuthority:
         """See TokenAuthority."""
         body, _, signature = token.rpartition(".")
         try:
-            raw = base64.urlsafe_b64decode(signature + "==")
+            signed, raw = body.encode("ascii"), base64.urlsafe_b64decode(signature + "==")
+            if not self._crypto.verify(self._public, signed, raw):
+                raise TokenError("not a token of this relay: signature")
             found = msgspec.json.decode(base64.urlsafe_b64decode(body.partition(".")[2] + "=="))
         except (ValueError, RecursionError) as error:
             raise TokenError(f"not a token of this relay: {error}") from None
-        if not self._crypto.verify(self._public, body.encode(), raw):
-            raise TokenError("not a token of this relay: signature")
         return _claims_of(found)
 
     def jwks(self) -> dict[str, Any]:

@@ -67,9 +67,7 @@ def handle_subscribe(node: Node, conn: Connection, user: User, payload: Topics, 
         node.store.subscribers.setdefault(topic, {})[conn.user, conn.device_id] = None
     for topic in wanted:
         if topic.startswith("presence:"):
-            other = node.store.user(topic.partition(":")[2])
-            if other is not None:
-                node.send(conn, "PRESENCE_UPDATE", describe(node, other), now)
+            node.send(conn, "PRESENCE_UPDATE", describe(node, node.store.users[topic.partition(":")[2]]), now)
 
 
 def _check_permission(node: Node, user: User, topic: str) -> None:

@@ -1,4 +1,7 @@
-"""Typing indicators: throttled, forwarded, stopped by themselves (R-7.4)."""
+"""Typing indicators: throttled, forwarded, stopped by themselves (R-7.4).
+
+What was accepted last stands in the store, so that the throttle holds for a device that changes its node.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from zentalk_sim.protocol import presence
 from zentalk_sim.protocol.config import Limit
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.frames import TypingSignal, TypingUpdate
-from zentalk_sim.protocol.messages import members_of
+from zentalk_sim.protocol.messages import find_members, members_of
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import Presence, User
 
@@ -16,11 +19,11 @@ def handle_start(node: Node, conn: Connection, user: User, payload: TypingSignal
     members = members_of(node, payload.conversation_id, user)
     presence.activity(node, conn, user, now)
     key = (user.address, conn.device_id, payload.conversation_id)
-    last = node.typing.get(key)
+    last = node.store.typing.get(key)
     if last is not None and now - last[0] < throttle_us(node):
         return
     stop_us = now + node.config.typing.timeout_ms * 1000
-    node.typing[key] = (now, stop_us)
+    node.store.typing[key] = (now, stop_us)
     node.timers.arm(stop_us, "typing", key)
     _forward(node, user, members, "TYPING_START", payload.conversation_id, now)
 
@@ -30,15 +33,16 @@ def handle_stop(node: Node, conn: Connection, user: User, payload: TypingSignal,
     members = members_of(node, payload.conversation_id, user)
     presence.activity(node, conn, user, now)
     key = (user.address, conn.device_id, payload.conversation_id)
-    last = node.typing.get(key)
+    last = node.store.typing.get(key)
     if last is not None:
-        node.typing[key] = (last[0], None)
+        node.store.typing[key] = (last[0], None)
     _forward(node, user, members, "TYPING_STOP", payload.conversation_id, now)
 
 
 def timed_out(node: Node, key: tuple[str, str, str], now: int) -> None:
     """The timer of a TYPING_START: the relay says TYPING_STOP, unless it was prolonged or stopped meanwhile."""
-    entry = node.typing.get(key)
+    typing = node.store.typing
+    entry = typing.get(key)
     if entry is None:
         return
     last_us, stop_us = entry
@@ -46,16 +50,22 @@ def timed_out(node: Node, key: tuple[str, str, str], now: int) -> None:
         return
     if stop_us is not None:
         user = node.store.user(key[0])
-        members = node.store.conversations.get(key[2])
-        if user is not None:
-            _forward(node, user, members or members_of(node, key[2], user), "TYPING_STOP", key[2], now)
+        members = find_members(node, key[2], user) if user is not None else None
+        if user is not None and members is not None:
+            _forward(node, user, members, "TYPING_STOP", key[2], now)
     again_us = last_us + throttle_us(node)
     if again_us > now:
         # Kept for the throttle's sake alone, where that outlasts the time-out.
-        node.typing[key] = (last_us, None)
+        typing[key] = (last_us, None)
         node.timers.arm(again_us, "typing", key)
     else:
-        del node.typing[key]
+        del typing[key]
+
+
+def take_over(node: Node, now: int) -> None:
+    """A node is lost and its timers with it: this one ends what typing stands; a second timer does no harm."""
+    for key, (last_us, stop_us) in node.store.typing.items():
+        node.timers.arm(max(now, last_us + throttle_us(node) if stop_us is None else stop_us), "typing", key)
 
 
 def throttle_us(node: Node) -> int:

@@ -28,6 +28,17 @@ PATH = "/ws/v1"
 SUBPROTOCOL = "zentalk.v1"
 is_uuid = re.compile(UUID_PATTERN).match
 _MAX_QUERY_FIELDS = 100
+_is_local_origin = re.compile(
+    r"https?://(?:(?:[a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII
+).fullmatch
+_LOCAL_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
+        *("::1/128", "fc00::/7", "fe80::/10"),
+    )
+)
+"""Loopback, private (RFC 1918, RFC 4193) and link-local. Named here, as ``is_private`` changes with the Python."""
 
 
 class UpgradeRequest(Struct, frozen=True):
@@ -49,16 +60,23 @@ class UpgradeRefusal(Struct, frozen=True):
 
 
 def parse_target(target: str) -> tuple[str, dict[str, str]]:
-    """Path and query of a request target (RFC 9112 §3.2); the first value of a repeated name counts."""
+    """Path and query of a request target (RFC 9112 §3.2); the first value of a repeated name counts.
+
+    A query of more fields than any request has is taken as empty.
+    """
+    path, _, text = target.partition("?")
     try:
-        split = urlsplit(target)
-        fields = parse_qsl(split.query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
+        if not path.startswith("/"):
+            # The absolute form. The origin form is not given to urlsplit, which reads ``//x/y`` as a host and a path.
+            split = urlsplit(target)
+            path, text = split.path, split.query
+        fields = parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
     except ValueError:
-        return target, {}
+        return path, {}
     query: dict[str, str] = {}
     for name, value in fields:
         query.setdefault(name, value)
-    return split.path, query
+    return path, query
 
 
 def host_name(host: str) -> str:
@@ -91,18 +109,7 @@ def host_admitted(host: str, config: UpgradeConfig) -> bool:
 
 def origin_admitted(origin: str, config: UpgradeConfig) -> bool:
     """R-3.1 and R-3.5: the named origins, and in profile ``dev`` http(s) on loopback names with any port."""
-    if origin in config.origins:
-        return True
-    if config.profile != "dev":
-        return False
-    try:
-        split = urlsplit(origin)
-        _ = split.port
-    except ValueError:
-        return False
-    name = split.hostname or ""
-    bare = not (split.path or split.query or split.fragment or split.username)
-    return split.scheme in ("http", "https") and bare and (_is_local_name(name) or name in ("127.0.0.1", "::1"))
+    return origin in config.origins or (config.profile == "dev" and _is_local_origin(origin) is not None)
 
 
 def limits_apply_to(ip: str, config: UpgradeConfig) -> bool:
@@ -113,7 +120,8 @@ def limits_apply_to(ip: str, config: UpgradeConfig) -> bool:
         address = ipaddress.ip_address(ip.partition("%")[0])
     except ValueError:
         return True
-    return not (address.is_loopback or address.is_private or address.is_link_local)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return not any((mapped or address) in network for network in _LOCAL_NETWORKS)
 
 
 def peer_ip(request: UpgradeRequest, config: UpgradeConfig) -> str:
@@ -134,25 +142,28 @@ def _offers_subprotocol(header: str) -> bool:
     return SUBPROTOCOL in (part.strip() for part in header.split(","))
 
 
+def _quoted(text: str, most: int = 200) -> str:
+    """What a peer sent, fit to stand in an answer: cut, and in ASCII."""
+    return text[:most].encode("ascii", "backslashreplace").decode()
+
+
 def check_upgrade(request: UpgradeRequest, config: UpgradeConfig, connections: int) -> UpgradeRefusal | None:
     """The first rule of R-3.1 that the request breaks, or None. ``connections``: how many the relay has now."""
     headers, query = request.headers, request.query
     if request.path != PATH:
-        return UpgradeRefusal(404, NOT_FOUND, f"no WebSocket at {request.path[:100]}; connect to {PATH}")
+        return UpgradeRefusal(404, NOT_FOUND, f"no WebSocket at {_quoted(request.path)}; connect to {PATH}")
     if headers.get("sec-websocket-version", "").strip() != "13":
         return UpgradeRefusal(400, INVALID_MESSAGE, "Sec-WebSocket-Version must be 13 (RFC 6455 §4.2.1)")
     if not _key_is_valid(headers.get("sec-websocket-key", "").strip()):
         return UpgradeRefusal(400, INVALID_MESSAGE, "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455 §4.2.1)")
     host = headers.get("host", "")
     if not host_admitted(host, config):
-        name = host_name(host)[:100]
-        return UpgradeRefusal(421, MISDIRECTED, f"Host {name!r} is not admitted; --allow-host {name} would admit it")
+        name = _quoted(host_name(host))
+        return UpgradeRefusal(421, MISDIRECTED, f"Host '{name}' is not admitted; --allow-host {name} would admit it")
     origin = headers.get("origin")
     if origin is not None and not origin_admitted(origin, config):
-        origin = origin[:200]
-        return UpgradeRefusal(
-            403, FORBIDDEN, f"Origin {origin!r} is not admitted; --allow-origin {origin} would admit it"
-        )
+        name = _quoted(origin)
+        return UpgradeRefusal(403, FORBIDDEN, f"Origin '{name}' is not admitted; --allow-origin {name} would admit it")
     if not _offers_subprotocol(headers.get("sec-websocket-protocol", "")):
         return UpgradeRefusal(400, INVALID_MESSAGE, f"Sec-WebSocket-Protocol must offer {SUBPROTOCOL}")
     if not query.get("token"):

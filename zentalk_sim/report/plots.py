@@ -130,7 +130,7 @@ def draw_reconnect(axes: Any, data: _Data) -> str:
         results,
         [("reconnect_time_s", "all", histogram)],
         log=None,
-        label="from noticing the loss of a connection to AUTH_SUCCESS",
+        label="from the loss of a connection to AUTH_SUCCESS",
         share="share of lost connections (%)",
         why=why,
     )

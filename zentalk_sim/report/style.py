@@ -93,6 +93,9 @@ def save(figure: Any, folder: Path, name: str) -> Path:
     figure.set_dpi(_DPI)
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")
+    # The solver's last digits depend on where objects lie in memory; rounded, the same run draws the same bytes.
+    for axes in figure.axes:
+        axes.set_position([round(float(edge), 4) for edge in axes.get_position().bounds])
     raster: Any = FigureCanvasAgg(figure)
     raster.print_png(folder / f"{name}.png", metadata={"Software": None})
     path = folder / f"{name}.svg"

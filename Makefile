@@ -1,0 +1,61 @@
+# Everything runs in .venv, which is made once and made again when requirements.lock or pyproject.toml changes.
+# A machine needs Python 3.11 or later (PYTHON=python3.12 chooses one) and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+WORKERS ?= 2
+
+unexport PYTHONPATH
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: help demo test lint bench soak lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    set up, then simulate a reconnect storm of 5 000 devices"
+	@echo "make test    set up, then lint, type-check and run the tests"
+	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make bench   the benchmarks"
+	@echo "make soak    the property tests with many more examples"
+	@echo "make lock    renew requirements.lock (needs uv)"
+	@echo "make clean   remove what these made, the run folders excepted"
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) > /dev/null || \
+		{ echo "zentalk-sim needs Python 3.11 or later, and there is no $(PYTHON); name one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("zentalk-sim needs Python 3.11 or later, and $(PYTHON) is %d.%d; name another: make PYTHON=python3.12 ..." % tuple(sys.version_info[:2]))'
+	@echo "setting up .venv (once; a minute or two)" >&2
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/pip install -qq --require-hashes -r requirements.lock
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/zsim run experiments/reconnect_storm.yaml
+
+lint: $(STAMP)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@out=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$out"; exit 1; }
+
+test: lint
+	@$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
+
+bench: $(STAMP)
+	@$(BIN)/python -m benchmarks
+
+soak: $(STAMP)
+	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -n $(WORKERS)
+
+lock:
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
+		pyproject.toml -o requirements.lock
+
+clean:
+	@rm -rf .venv .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

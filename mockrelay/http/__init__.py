@@ -1,0 +1,1 @@
+"""The relay's HTTP side: the app's REST interface, health, keys and control."""

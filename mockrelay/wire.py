@@ -1,0 +1,43 @@
+"""Bytes a WebSocket server sends: frames (RFC 6455 §5.2), close payloads (§5.5.1), whole HTTP answers."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+_MAX_REASON_BYTES: Final = 123
+"""A control frame holds 125 bytes, two of them the code."""
+
+
+def frame_bytes(opcode: int, payload: bytes) -> bytes:
+    """An unfragmented, unmasked frame (RFC 6455 §5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x80 | opcode, size)) + payload
+    if size < 65_536:
+        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
+
+
+def close_payload(code: int, reason: str) -> bytes:
+    """A close frame's payload, the reason cut to what a control frame holds (RFC 6455 §5.5)."""
+    text = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+    return code.to_bytes(2, "big") + text.encode()
+
+
+def http_response(status: int, body: dict[str, object], headers: dict[str, str]) -> bytes:
+    """A whole HTTP/1.1 answer with a JSON body, after which the connection ends."""
+    content = msgspec.json.encode(body)
+    head = {
+        "Date": formatdate(usegmt=True),
+        "Content-Type": "application/json",
+        "Content-Length": str(len(content)),
+        "Cache-Control": "no-store",
+        "Connection": "close",
+        **headers,
+    }
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in head.items())]
+    return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + content

@@ -1,0 +1,28 @@
+"""``zsim report``: the pictures and the page of a run, drawn again from its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zentalk_sim.cli.errors import InvalidFile
+from zentalk_sim.cli.options import version
+
+
+@click.command(epilog="Example: zsim report runs/reconnect_storm/1-3f9a0c")
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@version
+def command(run: Path) -> None:
+    """Redraw the pictures and the report of the run folder RUN from the tables it holds."""
+    if not (run / "summary.json").is_file():
+        raise InvalidFile(f"{run}: is no run folder (it has no summary.json); `zsim run` prints the folder it writes")
+    from zentalk_sim.report.results import RunFolderError, redraw
+
+    try:
+        redraw(run)
+    except RunFolderError as error:
+        raise InvalidFile(str(error)) from None
+    except OSError as error:
+        raise InvalidFile(f"{error.filename or run}: cannot be written: {error.strerror}") from None
+    click.echo(str(run))

@@ -1,0 +1,35 @@
+"""``zsim validate``: an experiment file checked without running it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from zentalk_sim.cli.errors import InvalidFile, reading
+from zentalk_sim.cli.options import version
+
+
+@click.command(epilog="Example: zsim validate experiments/reconnect_storm.yaml -S population.devices=500")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("-S", "settings", metavar="PATH=VALUE", multiple=True, help="Set one key, as for `zsim run`; repeatable.")
+@version
+def command(files: tuple[str, ...], settings: tuple[str, ...]) -> None:
+    """Check experiment files and name every fault in them, a line each, with its place.
+
+    Ends with 0 if all files can be run, else with 2.
+    """
+    from zentalk_sim.experiment.loader import load
+    from zentalk_sim.files.units import format_duration
+
+    faults = []
+    for path in files:
+        try:
+            experiment = reading(partial(load, path, settings))
+        except InvalidFile as error:
+            faults.append(error.message)
+            continue
+        size = f"{experiment.population.devices} devices, {experiment.relay.nodes} nodes"
+        click.echo(f"{path}: {experiment.name}: {size}, {format_duration(experiment.duration_us)}: valid")
+    if faults:
+        raise InvalidFile("\n".join(faults))

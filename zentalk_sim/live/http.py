@@ -1,0 +1,83 @@
+"""One HTTP/1.1 request over asyncio streams, parsed by h11 (RFC 9112); a connection for each.
+
+That is all a client core asks of HTTP: a handful of small JSON requests, their status and their body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import Final
+from urllib.parse import urlsplit
+
+import h11
+
+MAX_BODY_BYTES: Final = 64 << 20
+_READ_BYTES: Final = 65_536
+
+
+class HttpError(Exception):
+    """A request that got no answer, or none that can be read."""
+
+
+async def request(
+    url: str,
+    method: str,
+    *,
+    bearer: str | None = None,
+    body: bytes | None = None,
+    tls: ssl.SSLContext | None = None,
+    timeout_s: float = 60.0,
+) -> tuple[int, bytes]:
+    """Status and body of one request to an ``http://`` or ``https://`` URL.
+
+    ``tls`` is the context for ``https``; None is the system's trust. Raises HttpError.
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    host = parts.hostname or ""
+    context = (tls or ssl.create_default_context()) if secure else None
+    headers = [("Host", parts.netloc), ("Accept", "application/json"), ("Connection", "close")]
+    if bearer is not None:
+        headers.append(("Authorization", f"Bearer {bearer}"))
+    if body is not None:
+        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(host, parts.port or (443 if secure else 80), ssl=context)
+            try:
+                return await _exchange(reader, writer, h11.Request(method=method, target=target, headers=headers), body)
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, TimeoutError, h11.ProtocolError, ValueError) as error:
+        raise HttpError(f"{method} {parts.path}: {str(error) or type(error).__name__}") from error
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: h11.Request, body: bytes | None
+) -> tuple[int, bytes]:
+    connection = h11.Connection(our_role=h11.CLIENT)
+    out = connection.send(head) or b""
+    if body:
+        out += connection.send(h11.Data(data=body)) or b""
+    out += connection.send(h11.EndOfMessage()) or b""
+    writer.write(out)
+    await writer.drain()
+    status = 0
+    content = bytearray()
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(_READ_BYTES))
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+        elif isinstance(event, h11.Data):
+            content += event.data
+            if len(content) > MAX_BODY_BYTES:
+                raise ValueError(f"the answer exceeds {MAX_BODY_BYTES} bytes")
+        elif isinstance(event, h11.EndOfMessage):
+            return status, bytes(content)

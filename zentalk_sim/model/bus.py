@@ -1,0 +1,57 @@
+"""The bus between nodes: latency, order per pair of nodes, and no promise (R-12.5).
+
+An event for a node that is down, or was restarted meanwhile, is lost and counted; the look at each mailbox
+every 30 s makes up for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from zentalk_sim.model.kernel import Kernel
+from zentalk_sim.protocol.effects import BusEvent
+
+
+class Listener(Protocol):
+    """A node as the bus sees it."""
+
+    epoch: int
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs."""
+        ...
+
+    def receive_event(self, event: BusEvent, epoch: int) -> None:
+        """Take an event meant for the node as it was started the ``epoch``-th time."""
+
+
+class Bus:
+    """Carries events from node to node after ``latency_us``."""
+
+    def __init__(self, kernel: Kernel, nodes: Mapping[str, Listener], latency_us: int) -> None:
+        self._kernel = kernel
+        self._nodes = nodes
+        self._latency_us = latency_us
+        self._last_us: dict[tuple[str, str], int] = {}
+        self.sent = 0
+        self.lost = 0
+
+    def publish(self, source: str, target: str, event: BusEvent) -> None:
+        """Carry an event. Raises KeyError for an unknown node."""
+        self.sent += 1
+        node = self._nodes[target]
+        if not node.up:
+            self.lost += 1
+            return
+        pair = (source, target)
+        at_us = max(self._kernel.now + self._latency_us, self._last_us.get(pair, 0) + 1)
+        self._last_us[pair] = at_us
+        self._kernel.call_at(at_us, self._deliver, node, node.epoch, event)
+
+    def _deliver(self, node: Listener, epoch: int, event: BusEvent) -> None:
+        if not node.up or node.epoch != epoch:
+            self.lost += 1
+            return
+        node.receive_event(event, epoch)

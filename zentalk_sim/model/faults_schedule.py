@@ -1,0 +1,155 @@
+"""The experiment's timed faults, each a SimPy process: it waits for its instant, acts, and takes it back in time.
+
+Faults may overlap: a node stays down until every fault that took it down has ended (or it is restarted by name), a
+device stays cut off while any partition holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from zentalk_sim.experiment.schema import CrashNode, Fault, Partition, ResetConnections, RestartNode, StopNode
+from zentalk_sim.model.population import Member
+from zentalk_sim.model.relay_node import DEAD, REFUSING, RelayNode
+from zentalk_sim.protocol.streams import Stream
+from zentalk_sim.report.results import FaultSpan
+
+if TYPE_CHECKING:
+    from zentalk_sim.model.world import World
+
+Script = Generator[Any, Any, None]
+
+
+def choose(stream: Stream, total: int, count: int) -> list[int]:
+    """``count`` different numbers below ``total``, chosen uniformly, in rising order; all where there are fewer."""
+    if count >= total:
+        return list(range(total))
+    chosen: dict[int, None] = {}
+    for top in range(total - count, total):
+        found = stream.between(0, top)
+        chosen[top if found in chosen else found] = None
+    return sorted(chosen)
+
+
+class FaultSchedule:
+    """Runs the faults of an experiment against a world. ``spans`` is what pictures show of them."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._down: dict[int, dict[int, None]] = {}
+        """Node → the faults that hold it down."""
+        self.spans: list[FaultSpan] = []
+
+    def begin(self) -> None:
+        """Have every fault wait for its instant."""
+        world = self._world
+        for number, fault in enumerate(world.experiment.faults):
+            world.kernel.process(self._run(number, fault))
+
+    def _run(self, number: int, fault: Fault) -> Script:
+        world = self._world
+        stream = world.streams.fresh(f"fault/{number}")
+        yield world.kernel.timeout(fault.at_us)
+        match fault:
+            case CrashNode():
+                state = DEAD if fault.host == "dead" else REFUSING
+                yield from self._take_down(number, fault, self._nodes(fault, stream), state)
+            case StopNode():
+                yield from self._take_down(number, fault, [world.nodes[fault.node]], REFUSING)
+            case RestartNode():
+                yield from self._restart(fault)
+            case Partition():
+                yield from self._partition(fault, stream)
+            case ResetConnections():
+                self._reset(fault, stream)
+
+    def _span(self, label: str, for_us: int | None) -> None:
+        now = self._world.kernel.now
+        self.spans.append(FaultSpan(label, now, None if for_us is None else now + for_us))
+
+    # --- nodes ---------------------------------------------------------------------------------------
+
+    def _nodes(self, fault: CrashNode, stream: Stream) -> list[RelayNode]:
+        nodes = self._world.nodes
+        if fault.node is not None:
+            return [nodes[fault.node]]
+        return [nodes[index] for index in choose(stream, len(nodes), fault.nodes or 1)]
+
+    def _take_down(self, number: int, fault: CrashNode | StopNode, nodes: list[RelayNode], state: str) -> Script:
+        world = self._world
+        verb = "stopped" if isinstance(fault, StopNode) else "crashed"
+        self._span(f"{', '.join(node.name for node in nodes)} {verb}", fault.for_us)
+        for node in nodes:
+            self._down.setdefault(node.index, {})[number] = None
+            if isinstance(fault, StopNode):
+                node.stop()
+            else:
+                node.halt(state)
+            world.kernel.process(self._tell_of_death(node))
+        if fault.for_us is None:
+            return
+        yield world.kernel.timeout(fault.for_us)
+        coming = []
+        for node in nodes:
+            holders = self._down.get(node.index, {})
+            # A restart by name in the meantime has ended this fault already.
+            if holders.pop(number, number) is None and not holders:
+                coming.append(node)
+        yield from self._start(coming)
+
+    def _restart(self, fault: RestartNode) -> Script:
+        node = self._world.nodes[fault.node]
+        self._span(f"{node.name} restarted", 0)
+        self._down.pop(node.index, None)
+        node.halt(DEAD)
+        yield from self._start([node])
+
+    def _start(self, nodes: list[RelayNode]) -> Script:
+        """The hosts answer at once, the nodes take connections after their restart time."""
+        epochs = [node.begin_start() for node in nodes]
+        yield self._world.kernel.timeout(self._world.experiment.relay.restart_time_us)
+        for node, epoch in zip(nodes, epochs, strict=True):
+            if node.epoch == epoch and not self._down.get(node.index):
+                node.start()
+
+    def _tell_of_death(self, node: RelayNode) -> Script:
+        """The other nodes notice after the failure detection's time, if the node is not back by then."""
+        epoch = node.epoch
+        yield self._world.kernel.timeout(self._world.experiment.relay.failure_detection_us)
+        if not node.up and node.epoch == epoch:
+            for other in self._world.nodes:
+                if other is not node:
+                    other.lost(node.name)
+
+    # --- the network ---------------------------------------------------------------------------------
+
+    def _partition(self, fault: Partition, stream: Stream) -> Script:
+        world = self._world
+        cut = [world.devices[member.index] for member in self._members(fault, stream)]
+        where = fault.network or ("all devices" if len(cut) == len(world.devices) else f"{len(cut)} devices")
+        self._span(f"partition, {where}" + ("" if fault.direction == "both" else f" ({fault.direction})"), fault.for_us)
+        for device in cut:
+            device.cut(fault.direction)
+        if fault.for_us is None:
+            return
+        yield world.kernel.timeout(fault.for_us)
+        for device in cut:
+            device.heal(fault.direction)
+
+    def _members(self, fault: Partition, stream: Stream) -> list[Member]:
+        members = [device.member for device in self._world.devices]
+        if fault.network is not None:
+            return [member for member in members if member.network == fault.network]
+        if fault.fraction is not None:
+            count = max(1, round(fault.fraction * len(members))) if members else 0
+        else:
+            count = fault.devices or len(members)
+        return [members[index] for index in choose(stream, len(members), count)]
+
+    def _reset(self, fault: ResetConnections, stream: Stream) -> None:
+        self._span("connections reset", 0)
+        found = [device.socket for device in self._world.devices if device.socket is not None]
+        sockets = [socket for socket in found if not socket.over and socket.tcp_us is not None]
+        for index in choose(stream, len(sockets), round(fault.fraction * len(sockets))):
+            sockets[index].reset_both()

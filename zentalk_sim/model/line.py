@@ -1,0 +1,268 @@
+"""A TCP connection with TLS from a device to whichever node the balancer chose, opened and lost as in life.
+
+The network says when bytes arrive; this says what becomes of them: a node that is dead answers nothing, one that
+knows the connection no longer answers RST, and so does a device that let go of it. A SYN that meets a full backlog
+or a dead host is sent again after 1, 2, 4 … s (RFC 6298 §5.5), as long as the client waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from zentalk_sim.model.relay_node import DEAD, UP, RelayNode
+from zentalk_sim.network.path import Way
+from zentalk_sim.network.tcp import SYN_TIMEOUT_US, TcpConnection
+
+if TYPE_CHECKING:
+    from zentalk_sim.model.device import Device
+
+TLS_RECORD_BYTES = 22
+"""What TLS 1.3 adds to a record: header 5, content type 1, tag 16 (RFC 8446 §5.2)."""
+
+Deliver = Callable[..., None]
+WAYS: tuple[Way, Way] = ("up", "down")
+Held = tuple[Deliver, tuple[Any, ...]]
+
+
+class Line:
+    """One connection. ``over``: the client has let go of it; what arrives for it then is answered with RST."""
+
+    __slots__ = (
+        "_counted",
+        "_held",
+        "_last_done_us",
+        "_probes",
+        "_watching_us",
+        "device",
+        "epoch",
+        "kernel",
+        "node",
+        "over",
+        "start_us",
+        "tcp",
+        "tcp_us",
+        "tls_us",
+    )
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.kernel = device.world.kernel
+        self.start_us: int = self.kernel.now
+        self.tcp = TcpConnection(device.profile, device.path, device.network_stream, self.start_us)
+        self.node: RelayNode | None = None
+        self.epoch = -1
+        """The node's, when it took the connection."""
+        self.over = False
+        self.tcp_us: int | None = None
+        self.tls_us: int | None = None
+        self._counted = False
+        self._last_done_us = 0
+        self._probes = 0
+        self._watching_us: int | None = None
+        self._held: dict[Way, list[Held]] | None = None
+        """What waits for the path to open, in order."""
+
+    # --- what a kind of connection does about it -----------------------------------------------------------------
+
+    def secured(self) -> None:
+        """TLS is done on the client's side."""
+        raise NotImplementedError
+
+    def failed(self, cause: str) -> None:
+        """The device's host learns that the connection cannot be had, or is no more."""
+        raise NotImplementedError
+
+    def gone(self, cause: str) -> None:
+        """The node's host learns that the connection is no more."""
+        raise NotImplementedError
+
+    # --- opening -------------------------------------------------------------------------------------------------
+
+    def open(self, unanswered: int = 0) -> None:
+        """Send a SYN to a node of the balancer's choice; ``unanswered`` ones came before it."""
+        if self.over:
+            return
+        now: int = self.kernel.now
+        self.node = self.device.world.balancer.pick(self.device.member.person.address, now)
+        established_us = self.tcp.handshake(now)
+        if established_us is not None:
+            self.kernel.call_at(established_us, self._answered, unanswered, now)
+        elif self.tcp.retry_at_us is not None:
+            self.kernel.call_at(self.tcp.retry_at_us, self.open, unanswered)
+        else:
+            self._watch()
+
+    def _answered(self, unanswered: int, sent_us: int) -> None:
+        """The instant at which a SYN is answered, if what it met answers it."""
+        if self.over:
+            return
+        node = self.node
+        now: int = self.kernel.now
+        if node is None or node.state not in (UP, DEAD):
+            self.failed("refused")
+            return
+        admits = node.state != DEAD and (node.ingress is None or node.ingress.admits(now))
+        if not admits:
+            if node.state != DEAD:
+                self.device.world.recorder.count("connections.syn_dropped")
+            if unanswered >= self.tcp.profile.syn_retries:
+                self.failed("timeout")
+                return
+            again_us = max(now, sent_us + (SYN_TIMEOUT_US << unanswered))
+            self.kernel.call_at(again_us, self.open, unanswered + 1)
+            return
+        self.epoch = node.epoch
+        self.tcp_us = now
+        self._counted = True
+        node.open_connections += 1
+        # The worker's time for the TLS handshake is added to the network's, wherever in the exchange it falls.
+        done_us = now if node.ingress is None else node.ingress.accept(now, node.costs.tls_us)
+        if done_us > now:
+            self.kernel.call_at(done_us, self._shake_hands)
+        else:
+            self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        if self.over:
+            return
+        secured_us = self.tcp.tls(self.kernel.now)
+        if secured_us is not None:
+            self.kernel.call_at(secured_us, self._secured)
+        elif self.tcp.retry_at_us is not None:
+            self.kernel.call_at(self.tcp.retry_at_us, self._shake_hands)
+        else:
+            self._watch()
+
+    def _secured(self) -> None:
+        if not self.over:
+            self.tls_us = self.kernel.now
+            self.secured()
+
+    # --- carrying ------------------------------------------------------------------------------------------------
+
+    def up(self, size: int, deliver: Deliver, *arguments: Any) -> None:
+        """Carry ``size`` bytes to the node and call ``deliver`` there."""
+        at_us = self.tcp.carry_up(size, self.kernel.now)
+        if at_us is None:
+            self._hold("up", (deliver, arguments))
+        else:
+            self.kernel.call_at(at_us, self._reached_node, deliver, arguments)
+        if self.tcp.path.blocked:
+            self._watch()
+
+    def down(self, size: int, deliver: Deliver, *arguments: Any) -> None:
+        """Carry ``size`` bytes to the device and call ``deliver`` there."""
+        at_us = self.tcp.carry_down(size, self.kernel.now)
+        if at_us is None:
+            self._hold("down", (deliver, arguments))
+        else:
+            self.kernel.call_at(at_us, self._reached_device, deliver, arguments)
+        if self.tcp.path.blocked:
+            self._watch()
+
+    def _reached_node(self, deliver: Deliver, arguments: tuple[Any, ...]) -> None:
+        node = self.node
+        if node is not None and node.epoch == self.epoch:
+            deliver(*arguments)
+        else:
+            self.unknown_at_node()
+
+    def unknown_at_node(self) -> None:
+        """Data for a connection that the node does not have: sent again until its host answers RST."""
+        if self._probes == 0:
+            self._probe()
+
+    def _reached_device(self, deliver: Deliver, arguments: tuple[Any, ...]) -> None:
+        if self.over:
+            self.reset_up("reset")
+        else:
+            deliver(*arguments)
+
+    def release_node(self) -> None:
+        """The node's host no longer has the connection."""
+        if self._counted:
+            self._counted = False
+            if self.node is not None and self.node.epoch == self.epoch:
+                self.node.open_connections -= 1
+
+    # --- silence -------------------------------------------------------------------------------------------------
+
+    def _hold(self, way: Way, item: Held) -> None:
+        if self._held is None:
+            self._held = {"up": [], "down": []}
+        self._held[way].append(item)
+        self.device.stalled(self)
+        self._watch()
+
+    def released(self, now: int) -> None:
+        """The path has opened, at least in one direction: send what was held for it on its way."""
+        for way in WAYS:
+            instants = self.tcp.release(way, now)
+            if not instants or self._held is None:
+                continue
+            reach = self._reached_node if way == "up" else self._reached_device
+            items = self._held[way]
+            for at_us, (deliver, arguments) in zip(instants, items, strict=False):
+                self.kernel.call_at(at_us, reach, deliver, arguments)
+            del items[: len(instants)]
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have a timer stand for the instant at which an end gives the connection up."""
+        at_us = self.tcp.reset_at_us
+        if at_us is not None and (self._watching_us is None or at_us < self._watching_us):
+            self._watching_us = at_us
+            self.kernel.timer_at(max(at_us, self.kernel.now), self._gives_up, at_us)
+
+    def _gives_up(self, watched_us: int) -> None:
+        if watched_us != self._watching_us:
+            return
+        at_us = self.tcp.reset_at_us
+        if at_us is None or at_us > self.kernel.now:
+            # Healed meanwhile, or later than it looked.
+            self._watching_us = None
+            self._watch()
+        elif self.tcp.reset_by == "relay":
+            # Nobody tells the other end: it stays half-open until it sends, or misses the heartbeat.
+            self.gone("timeout")
+        else:
+            self.failed("timeout")
+
+    def _probe(self) -> None:
+        """One more retransmission; an RST may get lost like anything else."""
+        if self.over or (self.node is not None and self.node.state != DEAD and self.reset_down("reset")):
+            return
+        if self._probes > self.tcp.profile.max_retries:
+            self.failed("timeout")
+            return
+        wait_us = min(self.tcp.rto_us << self._probes, self.tcp.profile.rto_max_ms * 1000)
+        self._probes += 1
+        self.kernel.timer_at(self.kernel.now + wait_us, self._probe)
+
+    # --- resets --------------------------------------------------------------------------------------------------
+
+    def reset_up(self, cause: str) -> None:
+        """The device's host sends RST."""
+        if self.tcp_us is not None:
+            at_us = self.tcp.rst_up(self.kernel.now)
+            if at_us is not None:
+                self.kernel.call_at(at_us, self._reset_arrived, cause)
+
+    def _reset_arrived(self, cause: str) -> None:
+        if self.node is not None and self.node.epoch == self.epoch:
+            self.gone(cause)
+
+    def reset_down(self, cause: str) -> bool:
+        """The node's host sends RST; whether it will arrive."""
+        at_us = self.tcp.rst_down(self.kernel.now)
+        if at_us is None:
+            return False
+        self.kernel.call_at(at_us, self.failed, cause)
+        return True
+
+    def reset_both(self) -> None:
+        """A box on the way sends RST to both ends."""
+        if self.node is not None and self.node.epoch == self.epoch:
+            self.gone("reset")
+        self.failed("reset")

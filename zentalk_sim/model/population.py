@@ -1,0 +1,124 @@
+"""Who takes part: users with keys and contacts, their devices, networks and IP addresses.
+
+Everything of a user or device comes from streams named after its number, so that one more device moves no other's
+draws. Addresses are drawn, not made from keys, so that both fidelities speak of the same users (R-6.1 asks no more
+of an address than its form).
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from zentalk_sim.experiment.schema import Experiment
+from zentalk_sim.protocol.config import TokenConfig
+from zentalk_sim.protocol.crypto import Crypto
+from zentalk_sim.protocol.records import Device, Settings, User
+from zentalk_sim.protocol.store import MemoryStore
+from zentalk_sim.protocol.streams import Stream, Streams
+from zentalk_sim.protocol.tokens import CAPABILITIES, Claims, TokenAuthority
+
+DEVICE_TYPE = "android"
+
+
+class Person(Struct, frozen=True):
+    """A user of the population."""
+
+    index: int
+    address: str
+    secret: bytes
+    identity_key: bytes
+    device_ids: tuple[str, ...]
+    contacts: tuple[int, ...]
+
+
+class Member(Struct, frozen=True):
+    """A device of the population."""
+
+    index: int
+    person: Person
+    device_id: str
+    network: str
+    ip: str
+
+
+def ip_of(group: int) -> str:
+    """The address of a NAT group: a public one, since per-IP limits spare private ones in ``dev``."""
+    value = (11 << 24) + group
+    return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+
+
+def pick_network(weights: dict[str, float], u: float) -> str:
+    """The network at quantile ``u`` of the weights, in their order in the file."""
+    total = sum(weights.values())
+    reached = 0.0
+    for name, weight in weights.items():
+        reached += weight
+        if u * total < reached:
+            return name
+    return next(reversed(weights))
+
+
+def pick_contacts(stream: Stream, own: int, users: int, count: int) -> tuple[int, ...]:
+    """``count`` different users other than ``own``, chosen uniformly; all others where there are fewer."""
+    others = users - 1
+    if count >= others:
+        return tuple(user for user in range(users) if user != own)
+    # Floyd's sampling: as many draws as contacts, whatever the population's size.
+    chosen: dict[int, None] = {}
+    for top in range(others - count, others):
+        found = stream.between(0, top)
+        chosen[top if found in chosen else found] = None
+    return tuple(user + (user >= own) for user in chosen)
+
+
+def build_population(experiment: Experiment, streams: Streams, crypto: Crypto) -> list[Member]:
+    """The devices of an experiment, in the order of their numbers."""
+    population = experiment.population
+    users = population.users
+    members: list[Member] = []
+    for user in range(users):
+        first = user * population.devices_per_user
+        numbers = range(first, min(first + population.devices_per_user, population.devices))
+        identity = streams.fresh(f"user/{user}/identity")
+        secret = identity.bytes(32)
+        person = Person(
+            index=user,
+            address="0x" + identity.hex(40),
+            secret=secret,
+            identity_key=crypto.public_key(secret),
+            device_ids=tuple(streams.fresh(f"device/{number}/id").uuid4() for number in numbers),
+            contacts=pick_contacts(streams.fresh(f"user/{user}/contacts"), user, users, population.contacts),
+        )
+        for number, device_id in zip(numbers, person.device_ids, strict=True):
+            members.append(
+                Member(
+                    index=number,
+                    person=person,
+                    device_id=device_id,
+                    network=pick_network(population.networks, streams.fresh(f"device/{number}/network").uniform()),
+                    ip=ip_of(number // population.nat_group_size),
+                )
+            )
+    return members
+
+
+def register(members: list[Member], store: MemoryStore, now_us: int) -> None:
+    """Put users, devices and mutual contacts into the store, as if registered before the experiment."""
+    people: dict[int, Person] = {}
+    for member in members:
+        people.setdefault(member.person.index, member.person)
+    for person in people.values():
+        devices = {i: Device(i, "device", DEVICE_TYPE, now_us, push_token=f"push-{i}") for i in person.device_ids}
+        store.save_user(User(person.address, person.identity_key, devices, Settings(), contacts={}))
+    for person in people.values():
+        for other in person.contacts:
+            store.users[person.address].contacts[people[other].address] = None
+            store.users[people[other].address].contacts[person.address] = None
+
+
+def issue_token(member: Member, authority: TokenAuthority, config: TokenConfig, now_us: int) -> str:
+    """A connection token for a device (R-3.3), as its user's app got one before the experiment or gets one now."""
+    issued_s = now_us // 1_000_000
+    return authority.issue(
+        Claims(member.person.address, issued_s, issued_s + config.lifetime_s, member.device_id, CAPABILITIES)
+    )

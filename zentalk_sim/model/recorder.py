@@ -1,0 +1,263 @@
+"""What happened to each message, copy and connection, and how often everything else did.
+
+The face tells the recorder of each fact once, at its instant. Messages are kept as records until the run ends and
+then written in the order of sending; connections are written as they end. Counts come from the cores' notes, so that
+the ledgers are balanced by what the protocol did, not by what the model thinks it should have done.
+"""
+
+from __future__ import annotations
+
+from zentalk_sim.protocol.effects import Note
+from zentalk_sim.report.histogram import Histogram
+from zentalk_sim.trace.digest import Digest
+from zentalk_sim.trace.tables import TableWriter
+
+_DROPPED = "copies.dropped."
+_RELAY_NAMES = {"messages.duplicate": "messages.sent_again"}
+"""The relay's duplicates are sends it had accepted before; ``messages.duplicate`` is what a device had shown before."""
+
+
+class Copy:
+    """A message's copy for one device."""
+
+    __slots__ = ("dropped", "pushed_us", "read_us", "received_us", "shown_us", "via")
+
+    def __init__(self) -> None:
+        self.pushed_us: int | None = None
+        self.shown_us: int | None = None
+        self.received_us: int | None = None
+        self.read_us: int | None = None
+        self.via: str | None = None
+        self.dropped: str | None = None
+
+
+class Sent:
+    """A message that an application handed to its client."""
+
+    __slots__ = ("acked_us", "bytes", "copies", "id", "outcome", "recipient", "retries", "sender", "sent_us", "stored")
+
+    def __init__(self, message_id: str, sender: str, recipient: str, size: int, now_us: int) -> None:
+        self.id = message_id
+        self.sender = sender
+        self.recipient = recipient
+        self.bytes = size
+        self.sent_us = now_us
+        self.acked_us: int | None = None
+        self.outcome: str | None = None
+        """acked, rejected or failed: whatever came first; None until then."""
+        self.retries = -1
+        """Transmissions beyond the first; -1 until there was one."""
+        self.stored = False
+        self.copies: dict[str, Copy] = {}
+
+
+class Recorder:
+    """Tables, counts and histograms of one run."""
+
+    def __init__(
+        self, messages: TableWriter, connections: TableWriter, timeseries: TableWriter, measured_from_us: int
+    ) -> None:
+        self.messages = messages
+        self.connections = connections
+        self.timeseries = timeseries
+        self.measured_from_us = measured_from_us
+        """What begins before is left out of the metrics: the warm-up."""
+        self.digest = Digest()
+        self.counts: dict[str, int] = dict.fromkeys(
+            (
+                "messages.sent",
+                "messages.shown",
+                "messages.delivered",
+                "messages.read",
+                "messages.duplicate",
+                "messages.failed_but_stored",
+                "copies.stored",
+                "copies.confirmed",
+                "copies.dropped.overflow",
+                "copies.dropped.expired",
+                "copies.dropped.device_removed",
+                "connections.attempted",
+                "connections.authenticated",
+                "clients.gave_up",
+                "heartbeats.sent",
+                "heartbeats.missed",
+                "push.sent",
+            ),
+            0,
+        )
+        self.metrics: dict[str, Histogram] = {
+            name: Histogram()
+            for name in (
+                "delivery_latency_ms",
+                "delivery_latency_ms.push",
+                "delivery_latency_ms.fetch",
+                "ack_latency_ms",
+                "reconnect_time_s",
+                "rtt_ms",
+                "queue_depth",
+            )
+        }
+        self.censored: dict[str, int] = {}
+        self._sent: dict[str, Sent] = {}
+        self.copies_pending = 0
+        """Copies in the mailboxes, by the relay's notes."""
+
+    def count(self, name: str, count: int = 1) -> None:
+        """Add to a count."""
+        self.counts[name] = self.counts.get(name, 0) + count
+
+    def observe(self, metric: str, value: int, began_us: int) -> None:
+        """Add a value to a metric, unless what it measures began in the warm-up."""
+        if began_us >= self.measured_from_us:
+            self.metrics[metric].record(value)
+
+    # --- messages ------------------------------------------------------------------------------------
+
+    def sent(self, message_id: str, sender: str, recipient: str, devices: tuple[str, ...], size: int, now: int) -> None:
+        """An application sent a message to a user who has these devices."""
+        self.counts["messages.sent"] += 1
+        message = self._sent[message_id] = Sent(message_id, sender, recipient, size, now)
+        for device_id in devices:
+            message.copies[device_id] = Copy()
+
+    def transmitted(self, message_id: str) -> None:
+        """A client put a MESSAGE_SEND on its socket."""
+        message = self._sent.get(message_id)
+        if message is not None:
+            message.retries += 1
+
+    def acked(self, message_id: str, now: int) -> None:
+        """A sender got its MESSAGE_ACK."""
+        message = self._sent.get(message_id)
+        if message is None or message.acked_us is not None:
+            return
+        message.acked_us = now
+        if message.outcome is None:
+            message.outcome = "acked"
+            self.observe("ack_latency_ms", now - message.sent_us, message.sent_us)
+
+    def settled(self, message_id: str, outcome: str) -> None:
+        """A sender's client rejected or gave up a message; what was settled before stays so."""
+        message = self._sent.get(message_id)
+        if message is not None and message.outcome is None:
+            message.outcome = outcome
+
+    def pushed(self, message_id: str, device_id: str, now: int) -> None:
+        """A relay sent MESSAGE_NEW to a device."""
+        copy = self._copy(message_id, device_id)
+        if copy is not None and copy.pushed_us is None:
+            copy.pushed_us = now
+
+    def shown(self, message_id: str, device_id: str, via: str, now: int) -> None:
+        """A device showed a message."""
+        self.counts["messages.shown"] += 1
+        message = self._sent.get(message_id)
+        copy = message.copies.get(device_id) if message is not None else None
+        if message is None or copy is None or copy.shown_us is not None:
+            return
+        copy.shown_us = now
+        copy.via = via
+        latency = now - message.sent_us
+        self.observe("delivery_latency_ms", latency, message.sent_us)
+        self.observe("delivery_latency_ms." + via, latency, message.sent_us)
+
+    def _copy(self, message_id: str | None, device_id: str | None) -> Copy | None:
+        message = self._sent.get(message_id or "")
+        return message.copies.get(device_id or "") if message is not None else None
+
+    # --- notes of the relay --------------------------------------------------------------------------
+
+    def note(self, note: Note, now: int) -> None:
+        """A fact the relay counted."""
+        name = note.name
+        if name == "rtt":
+            if note.value_us is not None:
+                self.observe("rtt_ms", note.value_us, now)
+            return
+        name = _RELAY_NAMES.get(name, name)
+        self.counts[name] = self.counts.get(name, 0) + note.count
+        if name == "copies.stored":
+            self.copies_pending += note.count
+            message = self._sent.get(note.message_id or "")
+            if message is not None:
+                message.stored = True
+        elif name == "copies.confirmed":
+            self.copies_pending -= note.count
+            copy = self._copy(note.message_id, note.device_id)
+            if copy is not None:
+                copy.received_us = now
+        elif name == "messages.read":
+            copy = self._copy(note.message_id, note.device_id)
+            if copy is not None and copy.read_us is None:
+                copy.read_us = now
+        elif name.startswith(_DROPPED):
+            self.copies_pending -= note.count
+            copy = self._copy(note.message_id, note.device_id)
+            if copy is not None:
+                copy.dropped = name[len(_DROPPED) :]
+
+    def client_count(self, name: str, count: int) -> None:
+        """A fact a client counted. Both sides count errors and time-outs, so the client's have a name of their own."""
+        self.count("client." + name if name.startswith(("errors.", "connections.")) else name, count)
+
+    # --- connections ---------------------------------------------------------------------------------
+
+    def connection(self, row: tuple[object, ...]) -> None:
+        """An attempt to connect has ended, or the run has; ``row`` is as the table's schema says."""
+        self.connections.append(row)
+        self.digest.row("connections", row)
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def finish(self, pending: int, without_connection: list[int]) -> None:
+        """Write the messages, close the ledgers and take the digest's rows.
+
+        ``pending`` is what the mailboxes hold; ``without_connection`` when each device still cut off lost its own.
+        """
+        outcomes = {"acked": 0, "rejected": 0, "failed": 0, "unacked": 0}
+        delivery = acks = 0
+        for message in self._sent.values():
+            outcome = message.outcome or "unacked"
+            outcomes[outcome] += 1
+            self.counts["messages.failed_but_stored"] += outcome == "failed" and message.stored
+            measured = message.sent_us >= self.measured_from_us
+            acks += measured and outcome == "unacked"
+            for device_id, copy in message.copies.items():
+                delivery += measured and copy.shown_us is None and (message.stored or outcome == "unacked")
+                row = self._message_row(message, device_id, copy, outcome)
+                self.messages.append(row)
+                self.digest.row("messages", row)
+        for outcome, count in outcomes.items():
+            self.counts["messages." + outcome] = count
+        self.counts["copies.pending"] = pending
+        self.censored = {
+            "delivery_latency_ms": delivery,
+            "ack_latency_ms": acks,
+            "reconnect_time_s": sum(lost_us >= self.measured_from_us for lost_us in without_connection),
+        }
+        self.digest.counts(self.counts)
+
+    @staticmethod
+    def _message_row(message: Sent, device_id: str, copy: Copy, outcome: str) -> tuple[object, ...]:
+        if copy.shown_us is not None:
+            outcome = "shown"
+        elif copy.dropped is not None:
+            outcome = "dropped_" + copy.dropped
+        elif message.stored:
+            outcome = "pending" if copy.received_us is None else "received"
+        return (
+            message.id,
+            message.sender,
+            message.recipient,
+            device_id,
+            message.bytes,
+            message.sent_us,
+            message.acked_us,
+            copy.pushed_us,
+            copy.shown_us,
+            copy.received_us,
+            copy.read_us,
+            outcome,
+            copy.via,
+            max(0, message.retries),
+        )

@@ -1,0 +1,113 @@
+"""A simulated world: nodes, store, bus, balancer, population and faults, built from an experiment.
+
+All randomness comes from streams named after what draws (``device/17/start``) under the experiment's seed, and all
+time from one kernel, so that a world is a function of its experiment.
+"""
+
+from __future__ import annotations
+
+from zentalk_sim.experiment.schema import Experiment
+from zentalk_sim.model.balancer import Balancer
+from zentalk_sim.model.bus import Bus
+from zentalk_sim.model.device import Device
+from zentalk_sim.model.faults_schedule import FaultSchedule
+from zentalk_sim.model.kernel import Kernel
+from zentalk_sim.model.population import Member, Person, build_population, issue_token, register
+from zentalk_sim.model.recorder import Recorder
+from zentalk_sim.model.relay_node import RelayNode
+from zentalk_sim.model.tracer import Tracer
+from zentalk_sim.model.workload import Conduct
+from zentalk_sim.network.path import Path
+from zentalk_sim.network.profile import PROFILES, LinkProfile
+from zentalk_sim.protocol.client import Client
+from zentalk_sim.protocol.client_effects import Identity
+from zentalk_sim.protocol.crypto import Crypto, Ed25519, Modelled
+from zentalk_sim.protocol.store import MemoryStore
+from zentalk_sim.protocol.streams import Streams
+from zentalk_sim.protocol.tokens import JwtAuthority, ModelledAuthority, TokenAuthority
+
+START_US = 1_704_067_200_000_000
+"""2024-01-01T00:00:00Z."""
+
+
+class World:
+    """Everything of one run. ``random_ties`` runs what falls on one instant in a random order (see Kernel)."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        recorder: Recorder,
+        *,
+        tracer: Tracer | None = None,
+        random_ties: bool = False,
+    ) -> None:
+        self.experiment = experiment
+        self.recorder = recorder
+        self.tracer = tracer
+        self.streams = Streams(experiment.seed)
+        self.start_us = START_US
+        self.kernel = Kernel(self.start_us, self.streams.stream("ties") if random_ties else None)
+        self.wire = experiment.fidelity == "wire"
+        self.protocol = experiment.relay.protocol
+        self.crypto: Crypto = Ed25519() if self.wire else Modelled()
+        self.store = MemoryStore(self.streams.fresh("signing_key").bytes(32), self.protocol.dedup)
+        self.tokens: TokenAuthority = (
+            JwtAuthority(self.store.signing_seed)
+            if self.wire
+            else ModelledAuthority(self.store.signing_seed, self.crypto)
+        )
+        self.connected = 0
+        """Devices whose client is in state CONNECTED, but for those whose node has died without their noticing."""
+        self._number = 0
+        self.nodes = [RelayNode(self, index) for index in range(experiment.relay.nodes)]
+        relay = experiment.relay
+        self.balancer = Balancer(relay.balancer, self.nodes, relay.failure_detection_us)
+        self.bus = Bus(self.kernel, {node.name: node for node in self.nodes}, relay.bus_latency_us)
+        members = build_population(experiment, self.streams, self.crypto)
+        register(members, self.store, self.start_us)
+        self.conduct = Conduct(experiment.workload, self.kernel, _people(members), self.streams)
+        self.devices = [self._device(member) for member in members]
+        self.faults = FaultSchedule(self)
+        self.faults.begin()
+        for device in self.devices:
+            self.conduct.begin(device)
+
+    def next_number(self) -> int:
+        """A number not given before in this world: connections and requests."""
+        self._number += 1
+        return self._number
+
+    def profile(self, network: str) -> LinkProfile:
+        """The link profile of that name, the experiment's own before the built-in ones."""
+        return self.experiment.network.get(network) or PROFILES[network]
+
+    def _device(self, member: Member) -> Device:
+        token = issue_token(member, self.tokens, self.protocol.token, self.start_us)
+        identity = Identity(member.person.address, member.person.secret, member.device_id, token)
+        client = Client(
+            self.experiment.client,
+            identity,
+            streams=self.streams,
+            crypto=self.crypto,
+            name=f"device/{member.index}",
+            wire=self.wire,
+        )
+        return Device(self, member, client, Path(), self.profile(member.network))
+
+    def pending_copies(self) -> int:
+        """Copies in the mailboxes."""
+        return sum(map(len, self.store.mailboxes.values()))
+
+    def finish(self) -> None:
+        """The run is over: write the rows of what is still under way, and close the books."""
+        for device in self.devices:
+            device.end_attempt(None, None)
+        without = [device.lost_us for device in self.devices if device.lost_us is not None]
+        self.recorder.finish(self.pending_copies(), without)
+
+
+def _people(members: list[Member]) -> list[Person]:
+    people: dict[int, Person] = {}
+    for member in members:
+        people.setdefault(member.person.index, member.person)
+    return list(people.values())

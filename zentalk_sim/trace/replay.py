@@ -1,0 +1,200 @@
+"""Replay: a recording's inputs fed to a fresh core, every output compared byte for byte with what was recorded.
+
+The lines of outputs are made by the same function that wrote them and compared as bytes, so nothing of an
+output is left out of the comparison. Reading is bounded line by line, and a file is never trusted: what is no
+recording, or has been tampered with, ends in a RecordingError that names the line.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from os import PathLike, fspath
+from typing import BinaryIO, Final
+
+import msgspec
+from msgspec import Struct
+
+from zentalk_sim.protocol.errors import ProtocolError
+from zentalk_sim.protocol.relay import Relay
+from zentalk_sim.trace.recording import (
+    FORMAT,
+    OUTPUT_KINDS,
+    Crashed,
+    End,
+    Header,
+    Input,
+    RecordingError,
+    feed,
+    output_line,
+    unfold,
+)
+
+_MAX_HEADER_BYTES: Final = 1 << 30
+_MAX_LINE_BYTES: Final = 16 << 20
+_MAX_BLOOM_CAPACITY: Final = 100_000_000
+_MAX_TIME_US: Final = 1 << 56
+_decode_input = msgspec.json.Decoder(Input).decode
+
+
+class Difference(Struct, frozen=True):
+    """Where a replay first differs: the recording's line, and the line the core's output would have made.
+
+    ``recorded`` is None where the recording ends too soon, ``replayed`` None where the core gave no such output.
+    """
+
+    line: int
+    recorded: str | None
+    replayed: str | None
+
+
+class ReplayResult(Struct, frozen=True):
+    """How many inputs were fed and how many outputs were the same, up to the first difference, if there is one."""
+
+    events: int
+    outputs: int
+    first_difference: Difference | None
+
+
+class _Probe(Struct):
+    e: str = ""
+
+
+def _readline(file: BinaryIO, name: str, number: int, limit: int) -> bytes:
+    line = file.readline(limit)
+    if line and not line.endswith(b"\n"):
+        if len(line) >= limit:
+            raise RecordingError(f"{name}:{number}: this line is longer than {limit} bytes")
+        raise RecordingError(f"{name}:{number}: the last line is cut off; delete it to replay what is before it")
+    return line
+
+
+def read_header(file: BinaryIO, name: str) -> Header:
+    """The header of a recording. Raises RecordingError."""
+    line = _readline(file, name, 1, _MAX_HEADER_BYTES)
+    if not line:
+        raise RecordingError(f"{name}:1: the file is empty; a recording begins with a header line")
+    if b'"zentalk_trace"' not in line[:4096]:
+        raise RecordingError(f'{name}:1: not a recording: the first line has no "zentalk_trace"')
+    try:
+        probe = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise RecordingError(f"{name}:1: the header is not JSON: {error}") from None
+    found = probe.get("zentalk_trace") if isinstance(probe, dict) else None
+    if found != FORMAT:
+        raise RecordingError(f"{name}:1: format {found!r} is not known here; this version reads format {FORMAT}")
+    if probe.get("redacted"):
+        raise RecordingError(f"{name}:1: this recording is redacted: it serves checks and reading, not replay")
+    try:
+        header = msgspec.convert(probe, Header)
+    except msgspec.ValidationError as error:
+        raise RecordingError(f"{name}:1: header: {error}") from None
+    if header.config.dedup.bloom_capacity > _MAX_BLOOM_CAPACITY:
+        raise RecordingError(f"{name}:1: header: config.dedup.bloom_capacity is above {_MAX_BLOOM_CAPACITY}")
+    return header
+
+
+def _restored(header: Header, name: str) -> Relay:
+    try:
+        return Relay.restored(header.snapshot, header.config)
+    except Exception as error:
+        # A snapshot that decodes may still contradict itself anywhere; whatever that raises means one thing here.
+        raise RecordingError(
+            f"{name}:1: header: the snapshot cannot be restored ({error or type(error).__name__})"
+        ) from error
+
+
+class _Replay:
+    """One pass over the lines of a recording."""
+
+    def __init__(self, relay: Relay, name: str) -> None:
+        self.relay = relay
+        self.name = name
+        self.events = 0
+        self.outputs = 0
+        self._due: deque[bytes] = deque()
+        self._raised: Exception | None = None
+        self._now_us = relay.now_us
+        self._ended = False
+
+    def line(self, line: bytes, number: int) -> Difference | None:
+        """Take one line; the difference it shows, if it does."""
+        if self._ended:
+            raise RecordingError(f"{self.name}:{number}: there is more after the recording's end")
+        due = self._due
+        if due:
+            if due[0] != line:
+                return Difference(number, _text(line), _text(due[0]))
+            due.popleft()
+            self.outputs += 1
+            return None
+        try:
+            event: Input = _decode_input(line)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            if _kind(line) in OUTPUT_KINDS:
+                return Difference(number, _text(line), None)
+            raise RecordingError(f"{self.name}:{number}: not an event: {error}") from None
+        return self._feed(event, line, number)
+
+    def _feed(self, event: Input, line: bytes, number: int) -> Difference | None:
+        if not self._now_us <= event.t <= _MAX_TIME_US:
+            raise RecordingError(f"{self.name}:{number}: t is {event.t}, after {self._now_us} in the event before")
+        self._now_us = event.t
+        if self._raised is not None and type(event) is not Crashed:
+            return Difference(number, _text(line), f"the input before raised {self._raised!r}")
+        if self._raised is None and type(event) is Crashed:
+            return Difference(number, _text(line), "the input before did not raise")
+        self._raised = None
+        self.events += 1
+        try:
+            effects = feed(self.relay, event)
+        except ProtocolError:
+            return None
+        except Exception as error:
+            # The core broke on this input; the recording must say that it did then, too.
+            self._raised = error
+            return None
+        t = event.t
+        self._due.extend([output_line(t, output) for output in unfold(effects)])
+        self._ended = type(event) is End
+        return None
+
+    def end(self, number: int) -> Difference | None:
+        """The lines are over."""
+        if self._due:
+            return Difference(number, None, _text(self._due[0]))
+        if self._raised is not None:
+            return Difference(number, None, f"the last input raised {self._raised!r}")
+        return None
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "backslashreplace").rstrip("\n")
+
+
+def _kind(line: bytes) -> str:
+    try:
+        return msgspec.json.decode(line, type=_Probe).e
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return ""
+
+
+def replay_file(path: str | PathLike[str]) -> ReplayResult:
+    """Replay a recording up to its end or the first difference.
+
+    Raises RecordingError (``file:line: message``) for what is no recording or is cut off, OSError where it
+    cannot be read.
+    """
+    name = fspath(path)
+    with open(path, "rb") as file:
+        header = read_header(file, name)
+        replay = _Replay(_restored(header, name), name)
+        number = 2
+        difference: Difference | None = None
+        while line := _readline(file, name, number, _MAX_LINE_BYTES):
+            difference = replay.line(line, number)
+            if difference is not None:
+                break
+            number += 1
+        else:
+            difference = replay.end(number)
+    return ReplayResult(replay.events, replay.outputs, difference)
