@@ -137,7 +137,7 @@ class _Story:
         world.advance(0.02)
         line.send = self._recorded(line)  # type: ignore[method-assign]
         line.authenticate(client_time=world.now_ms)
-        del line.send  # type: ignore[method-assign]
+        del line.send
         session_token = self._heard(line, "AUTH_SUCCESS")["payload"]["session_token"]
         raw = b64decode(challenge["challenge"])
         self.key = world.crypto.session_key(session_token, raw)

@@ -28,7 +28,7 @@ from protocol_words import (
 
 from zentalk_sim.protocol import frames, rest
 from zentalk_sim.protocol.client_state import TRANSITIONS, ClientState
-from zentalk_sim.protocol.close_policy import close_action
+from zentalk_sim.protocol.close_policy import CLOSE_POLICY, close_action
 from zentalk_sim.protocol.config import Ceiling, ClientConfig, Limit, Limits, RelayConfig
 from zentalk_sim.protocol.connection import ConnectionState
 from zentalk_sim.protocol.errors import HTTP_STATUS, CloseCode
@@ -162,14 +162,15 @@ def relay_states() -> str:
 
 
 def close_codes() -> str:
-    """Close codes: when, and what the client does."""
+    """Close codes: when, what the client does, what it tells the application."""
     rows = []
     for code in CloseCode:
         name = code.name.replace("_", " ").lower()
-        rows.append((str(int(code)), name, CLOSE_WHEN[int(code)], CLOSE_ACTIONS[close_action(int(code))]))
-    rows.append(("other, below 4000", "", "not sent by this relay", CLOSE_ACTIONS[close_action(3999)]))
-    rows.append(("other, from 4000", "", "not sent by this relay", CLOSE_ACTIONS[close_action(4999)]))
-    return table(("code", "name", "when; *reason*", "then the client must"), rows)
+        told = CLOSE_POLICY[code][1] if code in CLOSE_POLICY else "the code alone"
+        rows.append((str(int(code)), name, CLOSE_WHEN[int(code)], CLOSE_ACTIONS[close_action(int(code))], told))
+    for words, other in (("other, below 4000", 3999), ("other, from 4000", 4999)):
+        rows.append((words, "–", "not sent by this relay", CLOSE_ACTIONS[close_action(other)], "the code alone"))
+    return table(("code", "name", "when; `reason`", "what a client does", "the application is told"), rows)
 
 
 def error_codes() -> str:
@@ -212,11 +213,13 @@ def settings() -> str:
             if isinstance(value, Limits):
                 continue
             if not isinstance(value, Struct):
-                rows.append((owner, f"`{section}`", f"`{value}`"))
+                text = str(value).lower() if isinstance(value, bool) else str(value)
+                rows.append((owner, f"`{section}`", f"`{text}`"))
                 continue
             for name in value.__struct_fields__:
                 shown = getattr(value, name)
                 text = ", ".join(map(str, shown)) if isinstance(shown, tuple) else str(shown)
+                text = text.lower() if isinstance(shown, bool) else text
                 rows.append((owner, f"`{section}.{name}`", f"`{text}`"))
     return table(("core", "setting", "default"), rows)
 
@@ -229,7 +232,7 @@ def routes() -> str:
         doc = (handler.__doc__ or "").partition("\n")[0].strip().rstrip(".")
         doc = re.sub(r"\s*\(R-[^)]*\)", "", doc)
         need = f"`{capability}`" if capability else "–"
-        rows.append((f"`{method}`", f"`{path}`", "yes", need, doc[0].lower() + doc[1:]))
+        rows.append((f"`{method}`", f"`{path}`", "yes", need, doc if doc[1].isupper() else doc[0].lower() + doc[1:]))
     return table(("method", "path", "bearer", "capability", "what it does"), rows)
 
 

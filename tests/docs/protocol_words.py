@@ -157,7 +157,7 @@ CLOSE_WHEN: dict[int, str] = {
 }
 
 CLOSE_ACTIONS: dict[str, str] = {
-    "stop": "stop, tell the user",
+    "stop": "stop",
     "backoff": "reconnect with backoff",
     "token": "get a new token, then reconnect",
     "cooldown": "wait `retry_after` of the last RATE_LIMITED, or 60 s; then backoff",

@@ -47,7 +47,7 @@ def test_a_challenge_must_follow_the_upgrade_and_be_fresh(world: RelayWorld) -> 
     assert len(set(challenges)) == 3
 
 
-@pytest.mark.requirement("R-4.5", "R-1.3", "table:JWT Token Format/claims", "table:Token Refresh/Token lifetime")
+@pytest.mark.requirement("R-4.5", "R-1.3", "table:JWT Token Format/capabilities", "table:Token Refresh/Token lifetime")
 def test_auth_success_must_give_a_session_and_its_token(world: RelayWorld) -> None:
     alice = world.person("alice")
     line = alice.connect()

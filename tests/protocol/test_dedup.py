@@ -29,7 +29,7 @@ def sent(line: Line, to: Person | str, **fields: Any) -> Json:
     return answer
 
 
-@pytest.mark.requirement("R-5.6", "table:Replay Protection/Message ID")
+@pytest.mark.requirement("R-5.6", "table:Replay Attack Prevention/Message ID")
 def test_the_same_content_again_must_be_acknowledged_as_first_and_delivered_once(world: RelayWorld) -> None:
     alice, bob = world.person("alice"), world.person("bob", devices=2)
     a, b = alice.connect(), bob.connect()

@@ -66,7 +66,7 @@ def test_a_malformed_frame_must_be_answered_and_the_connection_stay_open(line: L
     assert len(line.of("ERROR")) == 1
 
 
-@pytest.mark.requirement("R-1.7", "table:Error Message Format/payload")
+@pytest.mark.requirement("R-1.7")
 def test_an_error_must_carry_all_its_fields(line: Line) -> None:
     frame_id = line.send("MESSAGE_READ", {"message_id": 3})
     frame = line.of("ERROR")[0]

@@ -37,7 +37,7 @@ def test_a_fingerprint_must_be_six_groups_of_five_digits() -> None:
     assert fingerprint(padded).startswith("0000"), "padded with zeros"
 
 
-@pytest.mark.requirement("R-7.5", "table:Key Change Notifications")
+@pytest.mark.requirement("R-7.5", "table:Key Change Notifications/key_rotation")
 @pytest.mark.parametrize("reason", ["key_rotation", "reinstall", "unknown", "device_added"])
 def test_contacts_must_be_told_of_a_rotation_on_every_device(world: RelayWorld, reason: str) -> None:
     alice, bob, carol = world.person("alice"), world.person("bob", devices=2), world.person("carol")

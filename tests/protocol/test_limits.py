@@ -32,7 +32,7 @@ def limited(line: Line) -> Json | None:
     return dict(frame["payload"]["details"])
 
 
-@pytest.mark.requirement("R-10.1", "table:Message Rate Limits/Send message", "table:Backpressure Handling/details")
+@pytest.mark.requirement("R-10.1", "table:Message Rate Limits/Send message", "table:Message Rate Limits/Send message")
 def test_a_greedy_sender_must_get_ten_at_once_one_a_second_to_sixty_and_a_pause() -> None:
     """The sawtooth, to the microsecond: the sender always comes again at the very ``reset_at``."""
     a, b = pair()

@@ -60,7 +60,7 @@ def test_a_subscription_must_be_answered_with_the_current_state(world: RelayWorl
     }
 
 
-@pytest.mark.requirement("R-7.3", "table:Multi-Device Support/Presence aggregation")
+@pytest.mark.requirement("R-7.3", "table:Multi-Device Connection Handling/Presence aggregation")
 def test_a_user_must_be_online_while_any_device_is_connected_and_updates_go_out_at_changes_only(
     world: RelayWorld,
 ) -> None:
@@ -77,7 +77,7 @@ def test_a_user_must_be_online_while_any_device_is_connected_and_updates_go_out_
     assert told(b) == ["offline"]
 
 
-@pytest.mark.requirement("R-7.3", "table:Presence Updates/away")
+@pytest.mark.requirement("R-7.3", "table:Status Values/away")
 def test_a_device_must_be_away_after_5_minutes_without_activity(world: RelayWorld) -> None:
     alice, _bob, b = friends(world)
     a = alice.connect()
@@ -174,7 +174,7 @@ def test_a_status_set_must_hold_for_all_devices_until_set_again(world: RelayWorl
     assert told(b) == ["online"]
 
 
-@pytest.mark.requirement("R-7.3", "table:Presence Updates/invisible")
+@pytest.mark.requirement("R-7.3", "table:Status Values/invisible")
 def test_the_invisible_must_look_offline_without_last_seen_and_device_count(world: RelayWorld) -> None:
     alice, bob, b = friends(world)
     a = alice.connect()

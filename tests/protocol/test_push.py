@@ -27,7 +27,7 @@ def woken(world: RelayWorld) -> list[str]:
     return found
 
 
-@pytest.mark.requirement("R-6.7", "table:Multi-Device Support/Device priority")
+@pytest.mark.requirement("R-6.7", "table:Multi-Device Connection Handling/Device priority")
 def test_the_device_most_recently_active_that_has_a_push_token_must_be_woken(world: RelayWorld) -> None:
     alice, bob = world.person("alice"), world.person("bob", devices=3)
     with_push(world, bob, 0, 1)

@@ -74,7 +74,7 @@ def test_the_first_read_of_a_user_must_count_and_no_other(world: RelayWorld) -> 
     assert_ledger(world)
 
 
-@pytest.mark.requirement("R-6.3", "table:Read Receipts/OFF")
+@pytest.mark.requirement("R-6.3", "table:Read Receipts/Send read receipts OFF")
 def test_a_reader_with_receipts_off_must_not_be_told_of(world: RelayWorld) -> None:
     alice, bob = world.person("alice"), world.person("bob")
     a, b = alice.connect(), bob.connect()

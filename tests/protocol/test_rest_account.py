@@ -25,7 +25,7 @@ def world() -> RelayWorld:
 # --- every request -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("table:Error Codes/HTTP Equiv")
+@pytest.mark.requirement("table:Error Codes/NOT_FOUND")
 def test_an_unknown_path_must_be_404(world: RelayWorld) -> None:
     alice = world.person("alice")
     for path in ("/api", "/api/message", "/api/messages/", "/api/keys/a/b", "/" + "x" * 10_000):

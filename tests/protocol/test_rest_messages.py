@@ -126,7 +126,7 @@ def test_a_message_posted_must_be_as_one_sent(world: RelayWorld) -> None:
         ({"conversation_id": "conv_bob_carol"}, 403, "FORBIDDEN"),
     ],
 )
-@pytest.mark.requirement("R-6.1", "R-6.4", "R-6.8", "table:Error Codes/HTTP Equiv")
+@pytest.mark.requirement("R-6.1", "R-6.4", "R-6.8", "table:Error Codes/INVALID_MESSAGE")
 def test_a_posted_message_must_fail_with_the_http_equivalent(
     world: RelayWorld, change: dict[str, object], status: int, code: str
 ) -> None:

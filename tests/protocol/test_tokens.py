@@ -70,7 +70,7 @@ def test_the_two_forms_must_be_one_where_the_signature_is_real() -> None:
     assert real.verify(by_hand.issue(CLAIMS)) == by_hand.verify(real.issue(CLAIMS)) == CLAIMS
 
 
-@pytest.mark.requirement("R-3.3", "table:JWT Token Format/claims")
+@pytest.mark.requirement("R-3.3", "table:JWT Token Format/sub")
 def test_a_token_must_have_the_specified_header_and_claims() -> None:
     token = JwtAuthority(SEED).issue(CLAIMS)
     assert jwt.get_unverified_header(token) == {

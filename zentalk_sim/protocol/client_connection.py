@@ -48,6 +48,8 @@ class ConnectionLife(ABC):
         "_drawn_nonce",
         "_drawn_refresh",
         "_due_us",
+        "_next_known",
+        "_next_us",
         "_rate_limited_us",
         "_waited_us",
         "_waits_for_token",
@@ -85,6 +87,9 @@ class ConnectionLife(ABC):
         self._rate_limited_us: int | None = None
         self._waits_for_token = False
         self._due_us: int | None = None
+        self._next_us: int | None = None
+        self._next_known = False
+        """Whether ``_next_us`` stands: nothing has come in since it was worked out."""
         """The end of what the state allows: a time-out, or in FAILED the next attempt."""
         self._drawn_backoff = 0
         self._drawn_nonce = 0
@@ -125,13 +130,16 @@ class ConnectionLife(ABC):
         """R-13.1: what was due strictly before this input runs first, each at its own instant."""
         out: Effects = []
         while (due := self.next_timeout()) is not None and due < now:
+            self._next_known = False
             self._fire(due, out)
+        self._next_known = False
         return out
 
     def handle_timeout(self, now: int) -> Effects:
         """Run every timer due by ``now``, each at its own instant."""
         out: Effects = []
         while (due := self.next_timeout()) is not None and due <= now:
+            self._next_known = False
             self._fire(due, out)
         return out
 

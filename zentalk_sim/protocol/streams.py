@@ -11,6 +11,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 _BLOCK_BYTES = 64
+_LAST_WORD = _BLOCK_BYTES - 8
 _TWO_53 = 1 << 53
 
 
@@ -61,11 +62,20 @@ class Stream:
 
     def word(self) -> int:
         """A uniform integer in [0, 2⁶⁴)."""
+        offset = self._offset
+        if offset <= _LAST_WORD:
+            # The common case, without a call: this is the simulator's most frequent draw.
+            self._offset = offset + 8
+            return int.from_bytes(self._block[offset : offset + 8], "big")
         return int.from_bytes(self.bytes(8), "big")
 
     def uniform(self) -> float:
         """A uniform number in [0, 1) with 53 bits."""
-        return (self.word() >> 11) / _TWO_53
+        offset = self._offset
+        if offset <= _LAST_WORD:
+            self._offset = offset + 8
+            return (int.from_bytes(self._block[offset : offset + 8], "big") >> 11) / _TWO_53
+        return (int.from_bytes(self.bytes(8), "big") >> 11) / _TWO_53
 
     def between(self, low: int, high: int) -> int:
         """A uniform integer in [``low``, ``high``], both included; ``low`` if they are equal.
