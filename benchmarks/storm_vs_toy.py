@@ -70,9 +70,8 @@ class Toy:
         return spent
 
 
-def main() -> None:
-    """Print both costs and their ratio."""
-    devices = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
+def measure(devices: int, report: bool = False) -> tuple[float, float]:
+    """Seconds of CPU time of the storm and of its toy."""
     experiment = load(STORM, [f"population.devices={devices}"])
     began = time.process_time()
     results = simulate(experiment, {schema.name: TableWriter(schema, None) for schema in SCHEMAS})
@@ -86,12 +85,13 @@ def main() -> None:
         counts["messages.sent"] / devices,
     )
     toy_s = toy.run()
-    for name, spent, events in (("storm", storm_s, results.events), ("toy", toy_s, toy.steps)):
-        print(
-            f"{name:>6}: {spent:7.2f} s, {spent / devices * 1e6:8.0f} us a device, {events / devices:6.1f} events each"
-        )
-    print(f" ratio: {storm_s / toy_s:.1f}")
+    if report:
+        for name, spent, events in (("storm", storm_s, results.events), ("toy", toy_s, toy.steps)):
+            cost, each = spent / devices * 1e6, events / devices
+            print(f"{name:>6}: {spent:7.2f} s, {cost:8.0f} us a device, {each:6.1f} events each")
+        print(f" ratio: {storm_s / toy_s:.1f}")
+    return storm_s, toy_s
 
 
 if __name__ == "__main__":
-    main()
+    measure(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000, report=True)

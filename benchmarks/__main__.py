@@ -1,0 +1,129 @@
+"""All benchmarks in one table, each line a ratio against a baseline of the same run: ``make bench``.
+
+Every pair is measured alternately, several times, and the medians are compared, since machines are noisy: read
+ratios, and take anything under 1.3× as no difference. ``runs/bench.json`` keeps the figures for comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.storm_vs_toy import measure
+from zentalk_sim.protocol import codec
+from zentalk_sim.protocol.frames import Frame, MessageSend
+
+RESULT = Path("runs") / "bench.json"
+ROUNDS = 5
+Line = dict[str, Any]
+
+
+def alternate(ours: Callable[[], float], baseline: Callable[[], float], rounds: int = ROUNDS) -> tuple[float, float]:
+    """Medians of two measurements taken in turns."""
+    pairs = [(ours(), baseline()) for _ in range(rounds)]
+    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+
+
+def line(name: str, unit: str, ours: float, baseline: float, against: str) -> Line:
+    """One row; the ratio is ours to the baseline's, both costs, so that less is better."""
+    return {
+        "name": name,
+        "unit": unit,
+        "ours": ours,
+        "baseline": baseline,
+        "against": against,
+        "ratio": ours / baseline,
+    }
+
+
+def started(*command: str) -> float:
+    """Milliseconds that a process takes from start to end."""
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return (time.perf_counter() - began) * 1000
+
+
+def start_up() -> list[Line]:
+    """How long the commands' help takes, against an interpreter that does nothing."""
+    lines = []
+    for name, module in (("zsim --help", "zentalk_sim.cli"), ("mockrelay --help", "mockrelay")):
+        ours, baseline = alternate(
+            lambda module=module: started(sys.executable, "-m", module, "--help"),  # type: ignore[misc]
+            lambda: started(sys.executable, "-c", "pass"),
+        )
+        lines.append(line(name, "ms", ours, baseline, "python -c pass"))
+    return lines
+
+
+def codec_against_json() -> list[Line]:
+    """One MESSAGE_SEND of 300 bytes: decoded with all its checks, and encoded, against the json module without any."""
+    payload = MessageSend("0x" + "ab" * 20, b"x" * 300, b"n" * 12, "text")
+    frame = Frame("MESSAGE_SEND", "550e8400-e29b-41d4-a716-446655440000", 1_704_067_200_000, payload, None, 7)
+    data = codec.encode_text(frame)
+    plain = json.loads(data)
+    count = 20_000
+
+    def timed(work: Callable[[], object]) -> Callable[[], float]:
+        def run() -> float:
+            began = time.perf_counter()
+            for _ in range(count):
+                work()
+            return (time.perf_counter() - began) / count * 1e6
+
+        return run
+
+    def decode() -> object:
+        incoming = codec.decode_text(data, 16_384)
+        return codec.decode_payload(MessageSend, incoming.raw_payload or b"")
+
+    decoded = alternate(timed(decode), timed(lambda: json.loads(data)))
+    encoded = alternate(timed(lambda: codec.encode_text(frame)), timed(lambda: json.dumps(plain).encode()))
+    return [
+        line("decode a frame, checked", "us", *decoded, "json.loads, unchecked"),
+        line("encode a frame", "us", *encoded, "json.dumps"),
+    ]
+
+
+def storm(devices: int = 1_000) -> list[Line]:
+    """The reconnect storm a device, full protocol over TCP links, against bare SimPy timeouts of the same storm."""
+    storm_s, toy_s = measure(devices)
+    return [
+        line(
+            f"reconnect storm, {devices:,} devices",
+            "us a device",
+            storm_s / devices * 1e6,
+            toy_s / devices * 1e6,
+            "a SimPy process a device, timeouts only",
+        )
+    ]
+
+
+def main() -> None:
+    """Measure, print, keep."""
+    lines: list[Line] = []
+    print(f"{'what':<34}{'ours':>12}{'baseline':>12}  {'unit':<12}{'ratio':>7}  against")
+    for part in (start_up, codec_against_json, storm):
+        for entry in part():
+            lines.append(entry)
+            print(
+                f"{entry['name']:<34}{entry['ours']:>12.2f}{entry['baseline']:>12.2f}  {entry['unit']:<12}"
+                f"{entry['ratio']:>7.2f}  {entry['against']}",
+                flush=True,
+            )
+    RESULT.parent.mkdir(exist_ok=True)
+    machine = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    RESULT.write_bytes(msgspec.json.format(msgspec.json.encode({"machine": machine, "lines": lines}), indent=1))
+    print(f"\nkept in {RESULT}")
+
+
+if __name__ == "__main__":
+    main()
