@@ -63,6 +63,12 @@ def command(
         from zentalk_sim.report.summary import results_table
 
         click.echo(results_table(outcome.summary))
+        report = outcome.folder / "report.html"
+        if report.exists():
+            click.echo(f"report:     {report}")
+        picture = outcome.folder / "plots" / "overview.png"
+        if picture.exists():
+            click.echo(f"picture:    {picture}")
         click.echo(f"run folder: {outcome.folder}")
     if outcome.failed_thresholds or any(not check["held"] for check in outcome.summary.get("checks", ())):
         raise NotHeld

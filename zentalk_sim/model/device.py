@@ -92,7 +92,6 @@ class Device:
         """Since when it has been without a connection that works; None while it has one, or never had."""
         self.severed = False
         """Its node is gone, and the client has not yet noticed."""
-        """Since when a connection that was authenticated is missing."""
         self.was_connected = False
         self.sending: Stream | None = None
         self.reading: Stream | None = None
