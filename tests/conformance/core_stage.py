@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from stage import Actor, Line, Refused, Stage
 
 from zentalk_sim.protocol.codec import encode, encode_text, with_seq
 from zentalk_sim.protocol.config import RelayConfig
-from zentalk_sim.protocol.effects import Abort, Close, Effect, Refuse, Respond, Send, SendMany
+from zentalk_sim.protocol.effects import Abort, Close, Effect, Note, Refuse, Respond, Send, SendMany
 from zentalk_sim.protocol.relay import Relay
 from zentalk_sim.protocol.rest_types import Request
 from zentalk_sim.protocol.store import MemoryStore
@@ -59,6 +60,7 @@ class CoreStage(Stage):
         self.relay = Relay(config, streams=Streams("core stage"), store=MemoryStore())
         self._by_conn: dict[int, CoreLine] = {}
         self._answer: Respond | None = None
+        self._counts: Counter[str] = Counter()
 
     def now_ms(self) -> int:
         return self.now_us // 1000
@@ -90,6 +92,9 @@ class CoreStage(Stage):
         assert answer is not None
         return answer.status, None if answer.body is None else json.loads(msgspec.json.encode(answer.body))
 
+    def count(self, name: str) -> int:
+        return self._counts[name]
+
     def close(self) -> None:
         """Nothing stands."""
 
@@ -114,3 +119,5 @@ class CoreStage(Stage):
                     self.relay.disconnect(effect.conn, "aborted", self.now_us)
                 case Respond():
                     self._answer = effect
+                case Note():
+                    self._counts[effect.name] += effect.count

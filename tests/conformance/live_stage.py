@@ -184,6 +184,10 @@ class LiveStage(Stage):
         answer = self._http.request(method, target, headers=headers, content=body)
         return answer.status_code, answer.json() if answer.content else None
 
+    def count(self, name: str) -> int:
+        self.settle()
+        return self._call(lambda: self.relay.driver.counters.get(name, 0))
+
     def close(self) -> None:
         self._sockets.close()
         self._http.close()

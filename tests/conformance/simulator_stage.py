@@ -178,5 +178,8 @@ class SimulatorStage(Stage):
         ((status, data),) = answers
         return status, json.loads(data) if data else None
 
+    def count(self, name: str) -> int:
+        return self.world.recorder.counts[name]
+
     def close(self) -> None:
         """Nothing stands."""

@@ -76,6 +76,10 @@ class Stage(ABC):
         """A REST call: status, and the JSON answered."""
 
     @abstractmethod
+    def count(self, name: str) -> int:
+        """How often the relay has noted a fact, such as ``push.sent``."""
+
+    @abstractmethod
     def close(self) -> None:
         """Take everything down."""
 

@@ -75,6 +75,16 @@ RULINGS: dict[str, str] = {
     "R-13.2": "A moved test clock",
 }
 
+# Every other ruling has at least one body that plays before simulator and real sockets alike (tests/conformance).
+ONE_FACE: dict[str, str] = {
+    "R-11.7": "takes the better part of a day; held core to core and in simulated time",
+    "R-12.2": "needs a core that raises; held by the core's and the driver's own tests",
+    "R-12.3": "TLS belongs to real sockets",
+    "R-12.4": "outboxes are the face's own; held for each face by its own tests",
+    "R-12.5": "a live process has one node; held core to core and in the simulator",
+    "R-13.2": "only the live face has a clock that can part from real time",
+}
+
 # table → rows → the rulings that carry the row, or a sentence that begins with "not modelled: ".
 TABLES: dict[str, dict[str, str]] = {
     "Key Features": {

@@ -9,7 +9,7 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
-from catalogue import RULINGS, TABLES
+from catalogue import ONE_FACE, RULINGS, TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "requirements.md"
@@ -64,6 +64,10 @@ def tests_of_row(table: str, row: str, carried_by: str, found: dict[str, list[st
 def faults(found: dict[str, list[str]]) -> list[str]:
     """What breaks traceability: a requirement without a test or a reason, a mark that names nothing."""
     lines = [f"{ruling} ({title}) has no test" for ruling, title in RULINGS.items() if not found.get(ruling)]
+    for ruling in RULINGS:
+        played = any(test.startswith("tests/conformance/") for test in found.get(ruling, []))
+        if played == (ruling in ONE_FACE):
+            lines.append(f"{ruling} has {'a' if played else 'no'} conformance body, against what ONE_FACE says")
     known = set(RULINGS)
     for table, rows in TABLES.items():
         for row, carried_by in rows.items():
@@ -93,6 +97,12 @@ def document(found: dict[str, list[str]]) -> str:
     ]
     for ruling, title in RULINGS.items():
         lines.append(f"| {ruling} | {title} | {_cell(found.get(ruling, []))} |")
+    lines += [
+        "",
+        "Every ruling has a body in `tests/conformance` that plays before the simulator and before real sockets, but for:",
+        "",
+    ]
+    lines += [f"- {ruling}: {why}" for ruling, why in ONE_FACE.items()]
     lines += ["", "## The specification's tables", ""]
     for table, rows in TABLES.items():
         lines += [f"### {table}", "", "| row | carried by | tests |", "|---|---|---|"]
