@@ -58,6 +58,7 @@ class Puppet:
         assert self.line is not None
         if self.line.close_code is None:
             self.line.close_code = code
+            self.line.closed_us = self.world.kernel.now
             self.line.close_reason = socket.reason
 
     def frame_arrived(self, socket: PuppetSocket, data: str | bytes) -> None:
@@ -88,6 +89,20 @@ class SimulatorLine(Line):
 
     stage: SimulatorStage
     socket: PuppetSocket
+
+    def __init__(self, actor: Actor, device_id: str) -> None:
+        super().__init__(actor, device_id)
+        self.came_us: list[int] = []
+        """The instant of each of ``frames``."""
+        self.closed_us: int | None = None
+
+    def took(self, data: str | bytes) -> None:
+        super().took(data)
+        self.came_us.append(self.stage.kernel.now)
+
+    def clear(self) -> None:
+        super().clear()
+        self.came_us.clear()
 
     def write(self, data: str | bytes) -> None:
         self.socket.put(data)

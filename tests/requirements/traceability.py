@@ -99,7 +99,8 @@ def document(found: dict[str, list[str]]) -> str:
         lines.append(f"| {ruling} | {title} | {_cell(found.get(ruling, []))} |")
     lines += [
         "",
-        "Every ruling has a body in `tests/conformance` that plays before the simulator and before real sockets, but for:",
+        "Every ruling has a body in `tests/conformance` that plays before the simulator and before real sockets, but",
+        "for:",
         "",
     ]
     lines += [f"- {ruling}: {why}" for ruling, why in ONE_FACE.items()]
