@@ -53,7 +53,7 @@ soak: $(STAMP)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -n $(WORKERS)
 
 lock:
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra fast --no-header \
 		pyproject.toml -o requirements.lock
 
 clean:

@@ -6,12 +6,17 @@ import json
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from mockrelay.announce import deviations, start_text
+from mockrelay.connect_cli import connect
+from mockrelay.token_cli import token
+
 if TYPE_CHECKING:
     from mockrelay.server import MockRelay, Options
+    from zentalk_sim.files.yaml import FileFaults
     from zentalk_sim.protocol.config import RelayConfig
 
 _MAX_NAME_CHARACTERS = 64
@@ -40,6 +45,10 @@ def cli() -> None:
     """A mock relay for the Zentalk WebSocket API."""
 
 
+cli.add_command(connect)
+cli.add_command(token)
+
+
 def _check_users(_ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     for index, name in enumerate(names):
         if not name.strip() or len(name) > _MAX_NAME_CHARACTERS or not name.isprintable():
@@ -57,69 +66,203 @@ def _check_origins(_ctx: click.Context, _param: click.Parameter, origins: tuple[
     return origins
 
 
+_FILE_SETTINGS = "mockrelay.file_settings"
+_PORT = click.IntRange(0, 65535)
+
+
+class BadFiles(click.ClickException):
+    """Files that cannot be taken: a line for each fault."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """The faults, as ``file:line:column: message``."""
+        click.echo(self.message, err=True)
+
+
+def _bad_files(faults: FileFaults) -> BadFiles:
+    return BadFiles("\n".join(str(fault) for fault in faults.faults))
+
+
+def _read_config_file(ctx: click.Context, _param: click.Parameter, path: str | None) -> None:
+    """What the file says becomes the options' defaults, below the environment and the flags."""
+    if path is None or ctx.resilient_parsing:
+        return
+    from mockrelay.settings import read_file
+    from zentalk_sim.files.yaml import FileFaults
+
+    try:
+        settings = read_file(path)
+    except FileFaults as faults:
+        raise _bad_files(faults) from None
+    ctx.default_map = {**(ctx.default_map or {}), **settings.flags}
+    ctx.meta[_FILE_SETTINGS] = settings
+
+
+def _check_clock(ctx: click.Context, _param: click.Parameter, text: str) -> Any:
+    if ctx.resilient_parsing:
+        return text
+    from mockrelay.settings import clock_of
+
+    try:
+        return clock_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @cli.command(
     epilog="""\b
 Examples:
   mockrelay serve --user alice --user bob
   mockrelay serve --port 0 --http-port 0 --seed 7 --json
   mockrelay serve --tls --record session.jsonl
+  mockrelay serve --config relay.yaml --clock frozen
 """
 )
 @_version_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="WebSocket; 0: any free.")
 @click.option(
-    "--http-port", type=click.IntRange(0, 65535), default=8766, show_default=True, help="REST and control; 0: any free."
+    "--config",
+    "config_file",
+    is_eager=True,
+    expose_value=False,
+    envvar="MOCKRELAY_CONFIG",
+    callback=_read_config_file,
+    metavar="FILE",
+    help="Settings in YAML; the environment and flags win over it.",
 )
-@click.option("--tls", is_flag=True, help="Serve wss and https, TLS 1.3 only.")
-@click.option("--tls-cert", type=click.Path(), help="Certificate chain in PEM; without it a development one is made.")
-@click.option("--tls-key", type=click.Path(), help="The certificate's private key in PEM.")
-@click.option("--user", "users", multiple=True, metavar="NAME", callback=_check_users, help="Register a user.")
-@click.option("--seed", type=int, help="Make keys, ids and challenges from this number (default: from the system).")
-@click.option("--record", type=click.Path(dir_okay=False), help="Record the session to this file (holds secrets).")
-@click.option("--profile", type=click.Choice(["dev", "spec"]), default="dev", show_default=True)
-@click.option("--allow-host", "hosts", multiple=True, metavar="HOST", help="Admit this Host header too.")
+@click.option("--host", envvar="MOCKRELAY_HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--allow-origin", "origins", multiple=True, metavar="ORIGIN", callback=_check_origins, help="Admit this Origin too."
+    "--port", envvar="MOCKRELAY_PORT", type=_PORT, default=8765, show_default=True, help="WebSocket; 0: any free."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the start message as one line of JSON.")
-def serve(
-    host: str,
-    port: int,
-    http_port: int,
-    tls: bool,
-    tls_cert: str | None,
-    tls_key: str | None,
-    users: tuple[str, ...],
-    seed: int | None,
-    record: str | None,
-    profile: str,
-    hosts: tuple[str, ...],
-    origins: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Serve the Zentalk WebSocket API until interrupted."""
-    if (tls_cert is None) != (tls_key is None):
-        raise click.UsageError("--tls-cert and --tls-key belong together")
-    if port and port == http_port:
-        raise click.UsageError(f"--port and --http-port are both {port}; give them different ports, or 0")
-    from mockrelay.server import Options
+@click.option(
+    "--http-port",
+    envvar="MOCKRELAY_HTTP_PORT",
+    type=_PORT,
+    default=8766,
+    show_default=True,
+    help="REST and control; 0: any free.",
+)
+@click.option("--tls", envvar="MOCKRELAY_TLS", is_flag=True, help="Serve wss and https, TLS 1.3 only.")
+@click.option(
+    "--tls-cert",
+    envvar="MOCKRELAY_TLS_CERT",
+    type=click.Path(),
+    help="Certificate chain in PEM; without it a development one is made.",
+)
+@click.option("--tls-key", envvar="MOCKRELAY_TLS_KEY", type=click.Path(), help="The certificate's private key in PEM.")
+@click.option(
+    "--user",
+    "users",
+    envvar="MOCKRELAY_USERS",
+    multiple=True,
+    metavar="NAME",
+    callback=_check_users,
+    help="Register a user.",
+)
+@click.option(
+    "--store",
+    envvar="MOCKRELAY_STORE",
+    default="memory",
+    show_default=True,
+    metavar="memory|sqlite:PATH",
+    help="Where accepted messages are kept.",
+)
+@click.option(
+    "--seed",
+    envvar="MOCKRELAY_SEED",
+    type=int,
+    help="Make keys, ids and challenges from this number (default: from the system).",
+)
+@click.option(
+    "--clock",
+    envvar="MOCKRELAY_CLOCK",
+    default="real",
+    show_default=True,
+    metavar="real|frozen|xN",
+    callback=_check_clock,
+    help="How time runs: as it does, not at all, or N times as fast.",
+)
+@click.option("--rules", envvar="MOCKRELAY_RULES", metavar="FILE", help="Fault rules in YAML or JSON.")
+@click.option(
+    "--record",
+    envvar="MOCKRELAY_RECORD",
+    type=click.Path(dir_okay=False),
+    help="Record the session to this file (holds secrets).",
+)
+@click.option(
+    "--profile",
+    envvar="MOCKRELAY_PROFILE",
+    type=click.Choice(["dev", "spec"]),
+    default="dev",
+    show_default=True,
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    envvar="MOCKRELAY_ALLOW_HOSTS",
+    multiple=True,
+    metavar="HOST",
+    help="Admit this Host header too.",
+)
+@click.option(
+    "--allow-origin",
+    "origins",
+    envvar="MOCKRELAY_ALLOW_ORIGINS",
+    multiple=True,
+    metavar="ORIGIN",
+    callback=_check_origins,
+    help="Admit this Origin too.",
+)
+@click.option(
+    "--json", "as_json", envvar="MOCKRELAY_JSON", is_flag=True, help="Print the start message as one line of JSON."
+)
+@click.pass_context
+def serve(ctx: click.Context, /, **flags: Any) -> None:
+    """Serve the Zentalk WebSocket API until interrupted.
 
+    Every option may also be set in the file that --config names, or as MOCKRELAY_… in the environment.
+    """
+    if (flags["tls_cert"] is None) != (flags["tls_key"] is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together")
+    if flags["port"] and flags["port"] == flags["http_port"]:
+        raise click.UsageError(f"--port and --http-port are both {flags['port']}; give them different ports, or 0")
     _set_up_logging()
-    options = Options(
-        config=_config(profile, hosts, origins),
-        host=host,
-        port=port,
-        http_port=http_port,
-        users=users,
-        seed=seed,
-        record=record,
+    sys.exit(_run(_options(ctx, flags), flags["as_json"]))
+
+
+def _options(ctx: click.Context, flags: dict[str, Any]) -> Options:
+    from mockrelay.server import Options
+    from mockrelay.settings import merged, read_rules
+    from zentalk_sim.files.yaml import FileFaults
+
+    file = ctx.meta.get(_FILE_SETTINGS)
+    config = _config(flags["profile"], flags["hosts"], flags["origins"])
+    rules: list[Any] = []
+    try:
+        if file is not None:
+            config = merged(config, file.config)
+        if flags["rules"] is not None:
+            rules = read_rules(flags["rules"])
+        elif file is not None and file.rules is not None:
+            rules = read_rules(file.rules)
+    except FileFaults as faults:
+        raise _bad_files(faults) from None
+    return Options(
+        config=config,
+        host=flags["host"],
+        port=flags["port"],
+        http_port=flags["http_port"],
+        users=flags["users"],
+        seed=flags["seed"],
+        record=flags["record"],
         admin_token=os.environ.get("MOCKRELAY_ADMIN_TOKEN") or None,
-        tls=tls or tls_cert is not None,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
+        tls=flags["tls"] or flags["tls_cert"] is not None,
+        tls_cert=flags["tls_cert"],
+        tls_key=flags["tls_key"],
+        clock=flags["clock"],
+        store=flags["store"],
+        rules=tuple(rules),
     )
-    sys.exit(_run(options, as_json))
 
 
 def _set_up_logging() -> None:
@@ -143,29 +286,11 @@ def _config(profile: str, hosts: tuple[str, ...], origins: tuple[str, ...]) -> R
     return msgspec.structs.replace(defaults, upgrade=upgrade)
 
 
-def deviations(config: RelayConfig) -> list[str]:
-    """What a configuration does otherwise than profile ``spec``, a line each (R-3.5)."""
-    from zentalk_sim.protocol.config import UpgradeConfig
-
-    standard = UpgradeConfig()
-    upgrade = config.upgrade
-    lines: list[str] = []
-    if upgrade.profile == "dev":
-        lines += [
-            "Host may be localhost, *.localhost or any IP literal",
-            "Origin may be http(s):// on localhost, *.localhost, 127.0.0.1 or [::1], any port",
-            "limits per IP are off for loopback and private addresses",
-            "POST /api/token registers an unknown identity",
-        ]
-    lines += [f"Host {name} is admitted (--allow-host)" for name in upgrade.hosts if name not in standard.hosts]
-    lines += [f"Origin {name} is admitted (--allow-origin)" for name in upgrade.origins if name not in standard.origins]
-    return lines
-
-
 def _run(options: Options, as_json: bool) -> int:
     import asyncio
 
     from mockrelay.server import PortInUse
+    from mockrelay.store import StoreError
     from mockrelay.tls import TlsError
 
     try:
@@ -177,6 +302,8 @@ def _run(options: Options, as_json: bool) -> int:
         click.echo(f"mockrelay: {error}{remedy}", err=True)
     except TlsError as error:
         click.echo(f"mockrelay: --tls: {error}", err=True)
+    except StoreError as error:
+        click.echo(f"mockrelay: {error}", err=True)
     except OSError as error:
         if options.record is None or error.filename != options.record:
             raise
@@ -209,47 +336,15 @@ async def _serve(options: Options, as_json: bool) -> int:
 
 
 def _announce(relay: MockRelay, as_json: bool) -> None:
-    for line in deviations(relay.options.config):
+    mode = relay.default.clock.mode
+    moved = [] if mode == "real" else [f"time is {mode}, {relay.default.clock.scale:g} s in one (--clock)"]
+    for line in deviations(relay.options.config) + moved:
         click.echo(f"deviates from profile spec: {line}", err=True)
     if as_json:
         click.echo(json.dumps(relay.start_message()))
     else:
-        click.echo(_start_text(relay))
+        click.echo(start_text(relay))
     sys.stdout.flush()
-
-
-def _start_text(relay: MockRelay) -> str:
-    lines = [
-        "mockrelay is ready; Ctrl-C stops it.",
-        "",
-        f"  WebSocket    {relay.ws_url}",
-        f"  REST         {relay.http_url}/api",
-        f"  Admin token  {relay.admin_token}",
-    ]
-    if relay.development_tls is not None:
-        lines += [
-            f"  Certificate  {relay.development_tls.cert_file}",
-            f"               (self-signed, for clients to trust; SHA-256 {relay.development_tls.fingerprint})",
-        ]
-    if relay.options.record is not None:
-        lines.append(f"  Recording    {relay.options.record} (holds keys and tokens)")
-    for user in relay.users:
-        lines += [
-            "",
-            f"  {user.name}",
-            f"    address    {user.address}",
-            f"    device     {user.device_id}",
-            f"    connect    {relay.url_of(user)}",
-        ]
-    from zentalk_sim.protocol.upgrade import host_admitted, host_name
-
-    host = relay.ws_url.split("/")[2]
-    if not host_admitted(host, relay.options.config.upgrade):
-        name = host_name(host)
-        lines += ["", f"  This profile does not admit the Host {name} of these URLs; --allow-host {name} would."]
-    if not relay.users:
-        lines += ["", "  No users yet: --user NAME registers one."]
-    return "\n".join(lines)
 
 
 def main() -> None:

@@ -20,19 +20,14 @@ from typing import Any, Final
 import uvicorn
 from msgspec import Struct
 
-from mockrelay.clock import Clock, RealClock
+from mockrelay.clock import MovableClock
 from mockrelay.driver import Driver
 from mockrelay.http.app import application
-from mockrelay.http.control import Control
+from mockrelay.http.rest_faults import ReachableH11
+from mockrelay.spaces import Space, Spaces
 from mockrelay.tls import DevelopmentTls, server_context
 from mockrelay.websocket import HANDSHAKE_TIMEOUT_S, Connection
 from zentalk_sim.protocol.config import RelayConfig
-from zentalk_sim.protocol.control import AddDevice, AddUser, IssueToken, Stop
-from zentalk_sim.protocol.crypto import Ed25519
-from zentalk_sim.protocol.relay import Relay
-from zentalk_sim.protocol.store import MemoryStore
-from zentalk_sim.protocol.streams import Streams
-from zentalk_sim.protocol.upgrade import PATH
 
 STOP_TIMEOUT_S: Final = 0.7
 """How long an orderly stop waits for the peers' closing handshakes."""
@@ -66,7 +61,11 @@ class Options:
     tls: bool = False
     tls_cert: str | None = None
     tls_key: str | None = None
-    clock: Clock = field(default_factory=RealClock)
+    clock: MovableClock = field(default_factory=MovableClock)
+    store: str = "memory"
+    """``memory`` or ``sqlite:PATH``."""
+    rules: tuple[Any, ...] = ()
+    """Fault rules as ``POST /admin/rules`` takes them."""
 
 
 class MockUser(Struct, frozen=True):
@@ -125,7 +124,6 @@ class MockRelay:
         self.shutdown_asked = asyncio.Event()
         """Set by ``POST /admin/shutdown``."""
         self.development_tls: DevelopmentTls | None = None
-        self._key = options.seed if options.seed is not None else os.urandom(32)
         self._connections: dict[Connection, None] = {}
         self._all_gone = asyncio.Event()
         self._all_gone.set()
@@ -137,7 +135,10 @@ class MockRelay:
     # --- life ----------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Serve. Raises PortInUse, TlsError, or OSError where the recording cannot be written."""
+        """Serve.
+
+        Raises PortInUse, TlsError, StoreError, RuleFaults, or OSError where the recording cannot be written.
+        """
         try:
             await self._start()
         except BaseException:
@@ -147,21 +148,21 @@ class MockRelay:
     async def _start(self) -> None:
         options = self.options
         tls = self._tls_context()
-        store = MemoryStore(dedup=options.config.dedup)
-        streams = Streams(self._key, store.counters.boot)
-        relay = Relay(options.config, streams=streams, store=store)
-        self.driver = Driver(relay, options.clock, asyncio.get_running_loop())
+        self.default = Space(options.config, seed=options.seed, clock=options.clock, store=options.store)
+        self.default.keep_rules(list(options.rules))
         with contextlib.ExitStack() as sockets:
             ws_socket = sockets.enter_context(listen(options.host, options.port, "--port"))
             http_socket = sockets.enter_context(listen(options.host, options.http_port, "--http-port"))
-            for name in options.users:
-                self.add_user(name)
-            if options.record is not None:
-                self.driver.record(options.record, self.seed)
             scheme, http_scheme = ("wss", "https") if tls else ("ws", "http")
             name = _reachable(options.host)
-            self.ws_url = f"{scheme}://{name}:{ws_socket.getsockname()[1]}{PATH}"
-            self.http_url = f"{http_scheme}://{name}:{http_socket.getsockname()[1]}"
+            ws_base = f"{scheme}://{name}:{ws_socket.getsockname()[1]}"
+            http_base = f"{http_scheme}://{name}:{http_socket.getsockname()[1]}"
+            self.spaces = Spaces(self.default, ws_base, http_base)
+            self.ws_url, self.http_url = self.default.ws_url, self.default.http_url
+            for user in options.users:
+                self.add_user(user)
+            if options.record is not None:
+                self.driver.record(options.record, self.seed)
             await self._start_http(http_socket, tls)
             self._server = await self.driver.loop.create_server(
                 self._connection,
@@ -172,11 +173,15 @@ class MockRelay:
             sockets.pop_all()
 
     async def _start_http(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
-        control = Control(self.admin_token, lambda: self.driver.relay.config, self.shutdown_asked.set)
-        app = application(self.driver, control, lambda: not self._stopping)
+        app = application(
+            self.spaces,
+            self.admin_token,
+            lambda space: not self._stopping and space.driver.away is None,
+            self.shutdown_asked.set,
+        )
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=ReachableH11,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -214,18 +219,20 @@ class MockRelay:
         self._stopping = True
         if self._http is not None:
             self._http.should_exit = True
+        if hasattr(self, "spaces"):
+            self.spaces.close()
         if self._server is not None:
             await self._stop_connections(self._server)
         if self._http_task is not None:
             await self._http_task
-        if hasattr(self, "driver"):
-            self.driver.stop()
+        if hasattr(self, "default"):
+            self.default.close()
         if self.development_tls is not None:
             self.development_tls.close()
 
     async def _stop_connections(self, server: asyncio.Server) -> None:
         server.close()
-        self.driver.control(Stop())
+        self.default.say_goodbye()
         for connection in list(self._connections):
             connection.stop()
         with contextlib.suppress(TimeoutError):
@@ -246,7 +253,7 @@ class MockRelay:
 
     def _connection(self) -> Connection:
         # Counted once its transport is there: after a TLS handshake that fails neither its begin nor its end is told.
-        return Connection(self.driver, self._began, self._ended)
+        return Connection(self.spaces.find_path, self._began, self._ended)
 
     def _began(self, connection: Connection) -> None:
         self._connections[connection] = None
@@ -262,21 +269,21 @@ class MockRelay:
     # --- users ---------------------------------------------------------------------------------------
 
     @property
+    def driver(self) -> Driver:
+        """The driver of the default space."""
+        return self.default.driver
+
+    @property
     def seed(self) -> int | str:
         """What a recording's header says: the number given, or the bytes drawn in base64."""
-        return self._key if isinstance(self._key, int) else base64.b64encode(self._key).decode()
+        return self.default.seed_text
 
     def add_user(self, name: str) -> MockUser:
         """A user with one ``web`` device and a token; keys and device follow from the seed and the name."""
-        stream = Streams(self._key).fresh(f"user/{name}")
-        secret = stream.bytes(32)
-        device_id = stream.uuid4()
-        key = Ed25519().public_key(secret)
-        control = self.driver.control
-        address: str = control(AddUser(key))
-        control(AddDevice(address, device_id, name))
-        token: str = control(IssueToken(address, device_id))[0]
-        user = MockUser(name, address, key, secret, device_id, token)
+        person = self.default.add_person(name, is_initial=True)
+        assert person.identity_secret is not None
+        device_id, token = next(iter(person.tokens.items()))
+        user = MockUser(name, person.address, person.identity_key, person.identity_secret, device_id, token)
         self.users.append(user)
         return user
 

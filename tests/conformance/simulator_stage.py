@@ -38,6 +38,7 @@ class Puppet:
         self.profile = stage.world.profile("ideal")
         self.needs_size = False
         self.tracer = None
+        self.ip = IP
         self.member = SimpleNamespace(ip=IP, device_id=device_id, person=SimpleNamespace(address=address))
         self.client = SimpleNamespace(config=ClientConfig())
         self.line: SimulatorLine | None = None

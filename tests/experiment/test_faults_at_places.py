@@ -148,7 +148,64 @@ def faults(text: str, *settings: str) -> list[str]:
             "f.yaml:2:54: `workload.messages.size`: `high` is below `low`",
         ),
         ("workload: {messages: {size: 40}}", "f.yaml:2:29: `workload.messages.size` is a size and needs a unit"),
-        ("relay: {outbox: {max_frames: 5}}", "f.yaml:2:9: `relay.outbox` cannot be set: bounded outboxes belong to"),
+        (
+            "faults: [{do: store_outage, at: 1s}]",
+            "f.yaml:2:15: `faults.0`: `store_outage` cannot be simulated: the relay core has no answer yet to a store",
+        ),
+        (
+            "faults: [{do: bus_outage, at: 1s}]",
+            "f.yaml:2:10: `faults.0`: there is no bus where the relay has one node",
+        ),
+        ("faults: [{do: handover, at: 1s, to: lte}]", "f.yaml:2:10: `faults.0`: say `devices` (how many), `network`"),
+        (
+            "faults: [{do: handover, at: 1s, fraction: 1.0, to: lt}]",
+            "f.yaml:2:48: `faults.0.to`: unknown link profile `lt`; did you mean `lte`?",
+        ),
+        ("faults: [{do: handover, at: 1s, fraction: 1.0}]", "f.yaml:2:10: key `to` of `faults.0` is missing"),
+        ("faults: [{do: device_offline, at: 1s}]", "f.yaml:2:10: `faults.0`: say `devices` (how many), `network`"),
+        (
+            "faults: [{do: slow_node, at: 1s, node: 3}]",
+            "f.yaml:2:34: `faults.0.node`: there is no node 3; the relay has",
+        ),
+        (
+            "faults: [{do: slow_node, at: 1s, node: 0, factor: 0.5}]",
+            "f.yaml:2:51: `faults.0.factor` must be at least 1, and is 0.5",
+        ),
+        (
+            "relay: {ingress: {enabled: false}}\nfaults: [{do: slow_node, at: 1s, node: 0}]",
+            "f.yaml:3:10: `faults.0`: a node is slow in its CPU work, which costs no time where",
+        ),
+        # Policies, users, workload.
+        (
+            "client: {backoff: {policy: server_directed}}",
+            "f.yaml:2:28: `client.backoff.policy: server_directed` cannot be simulated: the client core obeys",
+        ),
+        (
+            "population: {devices_per_user: []}",
+            "f.yaml:2:14: `population.devices_per_user` needs 1 to 20 weights, one of them greater than 0",
+        ),
+        ("population: {devices_per_user: [0, 0]}", "f.yaml:2:14: `population.devices_per_user` needs 1 to 20 weights"),
+        (
+            "population: {users: 3, devices_per_user: [1, 2]}",
+            "f.yaml:2:14: `population.users` needs `devices_per_user` to be a number",
+        ),
+        (
+            "population: {tail_exponent: 1.5}",
+            "f.yaml:2:14: `population.tail_exponent` says nothing while `population.contact_graph` is uniform",
+        ),
+        (
+            "population: {clock_skew: {offset: 9000d}}",
+            "f.yaml:2:27: `population.clock_skew.offset` must stay below 3650d",
+        ),
+        (
+            "workload: {burst: {mean_messages: 3}}",
+            "f.yaml:2:12: `workload.burst` says nothing while `workload.pattern` is steady",
+        ),
+        (
+            "workload: {presence: {set_every: 0}}",
+            "f.yaml:2:23: `workload.presence.set_every` must be longer than 0",
+        ),
+        ("workload: {foreground: {on: 0}}", "f.yaml:2:25: `workload.foreground.on` must be longer than 0"),
         ("population: {users: 0}", "f.yaml:2:21: `population.users` must be a whole number of at least 1, not `0`"),
         (
             "population: {users: 10, devices: 100, devices_per_user: 3}",

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from zentalk_sim.experiment import loader
-from zentalk_sim.experiment.schema import Experiment, StopNode
+from zentalk_sim.experiment.fault_schema import StopNode
+from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.files import yaml
 from zentalk_sim.files.yaml import FileFaults
 from zentalk_sim.protocol.config import Limit

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mockrelay import websocket
+from mockrelay import outlet
 from tests.mockrelay.live_support import connected, masked, message, now_ms, raw_upgraded, run, serving
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -147,7 +147,7 @@ def test_the_peers_close_must_be_echoed_and_the_core_told_once() -> None:
 
 
 def test_a_peer_that_never_answers_a_close_must_be_dropped_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "CLOSING_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(outlet, "CLOSING_TIMEOUT_S", 0.05)
 
     async def body() -> None:
         async with serving("alice") as relay, raw_upgraded(relay) as alice:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mockrelay.clock import RealClock
 from mockrelay.driver import Driver
+from mockrelay.spaces import Space
 from mockrelay.websocket import Connection
 from tests.mockrelay.live_support import (
     config,
@@ -23,9 +23,6 @@ from tests.mockrelay.live_support import (
     user_of,
 )
 from zentalk_sim.protocol.effects import Accept
-from zentalk_sim.protocol.relay import Relay
-from zentalk_sim.protocol.store import MemoryStore
-from zentalk_sim.protocol.streams import Streams
 
 
 class Wire(asyncio.Transport):
@@ -87,9 +84,9 @@ class Wire(asyncio.Transport):
 
 def upgraded(**outbox: int) -> tuple[Driver, Connection, Wire]:
     """A connection on a wire, upgraded; call it on a running loop."""
-    relay = Relay(config(outbox=outbox), streams=Streams(1), store=MemoryStore())
-    driver = Driver(relay, RealClock(), asyncio.get_running_loop())
-    connection, wire = Connection(driver, lambda _: None, lambda _: None), Wire()
+    space = Space(config(outbox=outbox), seed=1)
+    driver = space.driver
+    connection, wire = Connection(lambda path: (space, path), lambda _: None, lambda _: None), Wire()
     wire.protocol = connection
     connection.connection_made(wire)
     request = (

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from zentalk_sim.experiment.loader import from_mapping
+from zentalk_sim.experiment.metrics import BY_NAME
 from zentalk_sim.experiment.runner import simulate
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.world import START_US, World
@@ -41,11 +42,12 @@ def mapping(**changes: Any) -> dict[str, Any]:
 
 
 def run(*, random_ties: bool = False, **changes: Any) -> Outcome:
-    """Run a small world. Its ledgers must balance, whatever befalls it."""
+    """Run a small world. Its ledgers must balance, and its counts stand in the catalogue, whatever befalls."""
     tables = {schema.name: TableWriter(schema, None) for schema in SCHEMAS}
     results = simulate(from_mapping(mapping(**changes)), tables, random_ties=random_ties)
     for check in results.checks:
         assert check.held, check.value
+    assert set(results.counts) <= set(BY_NAME), sorted(set(results.counts) - set(BY_NAME))
     rows = [tables[schema.name].to_arrow().to_pylist() for schema in SCHEMAS]
     return Outcome(results, *rows)
 

@@ -10,10 +10,11 @@ from tests.model.support import mapping
 from zentalk_sim.experiment.loader import from_mapping
 from zentalk_sim.model.balancer import Balancer
 from zentalk_sim.model.bus import Bus
+from zentalk_sim.model.contacts import pick_contacts
 from zentalk_sim.model.faults_schedule import choose
 from zentalk_sim.model.ingress import Ingress
 from zentalk_sim.model.kernel import Kernel
-from zentalk_sim.model.population import build_population, ip_of, pick_contacts, pick_network
+from zentalk_sim.model.population import build_population, ip_of, pick_weighted
 from zentalk_sim.protocol.crypto import Ed25519, Modelled
 from zentalk_sim.protocol.effects import Kick
 from zentalk_sim.protocol.streams import Streams
@@ -178,7 +179,7 @@ def test_contacts_are_different_users_and_never_oneself(count: int) -> None:
 
 def test_networks_follow_their_weights() -> None:
     weights = {"wifi": 3.0, "lte": 1.0, "never": 0.0}
-    assert [pick_network(weights, u) for u in (0.0, 0.74, 0.76, 0.999999)] == ["wifi", "wifi", "lte", "lte"]
+    assert [pick_weighted(weights, u) for u in (0.0, 0.74, 0.76, 0.999999)] == ["wifi", "wifi", "lte", "lte"]
 
 
 def test_nat_groups_share_a_public_address() -> None:

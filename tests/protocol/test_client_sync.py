@@ -164,8 +164,21 @@ def test_a_request_refused_for_its_token_asks_for_a_new_one() -> None:
     assert not relay.client.inbox.syncing
 
 
-def test_pages_that_bring_nothing_new_are_not_asked_for_in_a_tight_loop() -> None:
+def test_a_last_page_that_brings_nothing_new_ends_the_synchronisation() -> None:
+    """Its confirmations are on their way; live messages are not held until the mailbox is seen empty."""
     relay = FakeRelay().join()
+    relay.new_message(ONE)
+    relay.sync_required()
+    relay.new_message(TWO)
+    assert relay.shown() == [ONE[0]]
+    relay.respond(200, page(ONE))
+    assert relay.shown() == [ONE[0], TWO[0]]
+    assert not relay.client.inbox.syncing
+    assert confirmed(relay).count(ONE[0]) == 2
+
+
+def test_full_pages_that_bring_nothing_new_are_not_asked_for_in_a_tight_loop() -> None:
+    relay = FakeRelay(config(fetch_page=1)).join()
     relay.new_message(ONE)
     relay.sync_required()
     relay.respond(200, page(ONE))
@@ -245,7 +258,7 @@ def test_pages_by_reference_may_hold_objects_or_mappings() -> None:
 
 
 def test_progress_makes_the_waits_short_again() -> None:
-    relay = FakeRelay().join()
+    relay = FakeRelay(config(fetch_page=1)).join()
     relay.new_message(ONE)
     relay.sync_required()
     for wait_s in (1, 2, 4):

@@ -111,7 +111,9 @@ def test_a_device_above_the_most_registered_must_be_closed_with_4004() -> None:
 
 
 @pytest.mark.requirement(
-    "R-10.3", "table:Connection Limits/Max connections per user", "table:Multi-Device Connection Handling/Connection limit"
+    "R-10.3",
+    "table:Connection Limits/Max connections per user",
+    "table:Multi-Device Connection Handling/Connection limit",
 )
 def test_the_sixth_connected_device_of_a_user_must_be_closed_with_4004() -> None:
     world = RelayWorld(RelayConfig(limits=Limits(auth_attempts="off")))

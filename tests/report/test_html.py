@@ -102,7 +102,7 @@ def test_the_page_must_load_nothing_and_run_nothing(page: Page) -> None:
 
 def test_every_picture_is_inside_and_told_in_words(page: Page) -> None:
     images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == 6
+    assert len(images) == 8
     assert all((image["alt"] or "").endswith(".") for image in images)
     assert any("Connected devices: at most 120" in (image["alt"] or "") for image in images)
 

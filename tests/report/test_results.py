@@ -28,7 +28,16 @@ from zentalk_sim.report.results import (
 from zentalk_sim.report.summary import WIDTH, figure, summarise
 from zentalk_sim.trace.tables import MESSAGES, TableWriter
 
-PICTURES = ["causes", "connected_devices", "connection_attempts", "delivery_latency", "overview", "reconnect_time"]
+PICTURES = [
+    "causes",
+    "connected_devices",
+    "connection_attempts",
+    "delivery_latency",
+    "device_states",
+    "message_timelines",
+    "overview",
+    "reconnect_time",
+]
 ROOT = Path(__file__).resolve().parents[2]
 
 WRITE_IN_ANOTHER_PROCESS = """

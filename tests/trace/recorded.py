@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mockrelay.clock import MovableClock
+from mockrelay.clock import MovableClock, RealClock
 from mockrelay.driver import Driver
 from zentalk_sim.protocol.config import RelayConfig
 from zentalk_sim.protocol.control import AddDevice, AddUser, IssueToken
@@ -37,31 +37,50 @@ class Line:
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
         self.conn = 0
+        self.ended: int | str | None = None
 
     def accept(self) -> None: ...
 
-    def refuse(self, refusal: Refuse) -> None: ...
+    def refuse(self, refusal: Refuse) -> None:
+        self.ended = refusal.status
 
     def send(self, payload: bytes, binary: bool) -> None:
         self.frames.append({"type": "MESSAGE_NEW"} if binary else json.loads(payload))
 
-    def close(self, code: int, reason: str) -> None: ...
+    def close(self, code: int, reason: str) -> None:
+        self.ended = code
 
-    def abort(self, cause: str) -> None: ...
+    def abort(self, cause: str) -> None:
+        self.ended = cause
 
 
 class Bench:
     """A relay with users, driven by hand; make it on a running loop."""
 
-    def __init__(self, seed: int = 1, **config: Any) -> None:
-        self.clock = MovableClock(scale=0)
-        config.setdefault("upgrade", {"profile": "dev"})
-        settings = msgspec.convert(config, RelayConfig)
-        relay = Relay(settings, streams=Streams(seed), store=MemoryStore())
+    def __init__(
+        self,
+        seed: int = 1,
+        store: MemoryStore | None = None,
+        clock: MovableClock | None = None,
+        at_us: int | None = None,
+        **config: Any,
+    ) -> None:
+        """``at_us``: begin at this instant rather than now."""
+        if at_us is not None:
+            clock = MovableClock(RealClock(lambda: at_us * 1000, lambda: 0), scale=0)
+        self.clock = clock or MovableClock(scale=0)
+        self._config = {"upgrade": {"profile": "dev"}, **config}
+        settings = self.settings()
+        store = store or MemoryStore(dedup=settings.dedup)
+        relay = Relay(settings, streams=Streams(seed, store.counters.boot), store=store)
         self.driver = Driver(relay, self.clock, asyncio.get_running_loop())
         self.streams = Streams(seed + 1)
         self.crypto = Ed25519()
         self.people: dict[str, tuple[bytes, str, str, str]] = {}
+
+    def settings(self, **more: Any) -> RelayConfig:
+        """The settings at the start, and ``more`` of them."""
+        return msgspec.convert({**self._config, **more}, RelayConfig)
 
     def person(self, name: str) -> str:
         """Register; the address."""
@@ -73,15 +92,25 @@ class Bench:
         self.people[name] = (secret, device, token, address)
         return address
 
+    def renew(self, name: str) -> None:
+        """A new connection token for a person."""
+        secret, device, _, address = self.people[name]
+        token: str = self.driver.control(IssueToken(address, device))[0]
+        self.people[name] = (secret, device, token, address)
+
     def now_ms(self) -> int:
         return self.clock.now_us() // 1000
 
-    def connect(self, name: str) -> Line:
+    def upgrade(self, name: str, **query: str) -> UpgradeRequest:
+        """A person's upgrade request."""
+        _, device, token, _ = self.people[name]
+        return UpgradeRequest("/ws/v1", {"token": token, "device_id": device, **query}, HEADERS, "127.0.0.1")
+
+    def connect(self, name: str, **query: str) -> Line:
         """Upgrade and authenticate."""
-        secret, device, token, _ = self.people[name]
+        secret, device, _, _ = self.people[name]
         line = Line()
-        request = UpgradeRequest("/ws/v1", {"token": token, "device_id": device}, HEADERS, "127.0.0.1")
-        line.conn = self.driver.connect(line, request)
+        line.conn = self.driver.connect(line, self.upgrade(name, **query))
         challenge = line.frames[0]["payload"]
         signed = auth_signed_data(b64decode(challenge["challenge"]), challenge["server_time"], device, self.now_ms())
         payload = {
@@ -91,13 +120,15 @@ class Bench:
             "client_time": self.now_ms(),
         }
         self.send(line, "AUTH_RESPONSE", payload)
+        self.driver.queue.flush()
         assert line.frames[1]["type"] == "AUTH_SUCCESS"
         return line
 
     def send(self, line: Line, kind: str, payload: dict[str, Any]) -> str:
         frame_id = self.streams.stream("ids").uuid4()
         frame = {"type": kind, "id": frame_id, "timestamp": self.now_ms(), "payload": payload}
-        self.driver.receive_text(line.conn, json.dumps(frame).encode())
+        self.last_text = json.dumps(frame)
+        self.driver.receive_text(line.conn, self.last_text.encode())
         return frame_id
 
     def message(self, line: Line, to: str, ciphertext: bytes = b"hello") -> str:

@@ -15,8 +15,11 @@ COMMANDS = {
     "new": "Write a commented experiment file to start from.",
     "validate": "Check an experiment file and name every fault in it.",
     "run": "Run one experiment and keep its results in a folder.",
+    "sweep": "Run every combination of parameters with every seed.",
+    "compare": "Compare runs or sweeps: medians, intervals, ratio, verdict.",
     "report": "Redraw the pictures and report of a run from its tables.",
     "replay": "Feed a recorded session to a fresh relay and compare every byte.",
+    "check": "Check a recording or a trace against the specification.",
     "metrics": "List every metric and count with unit and definition.",
     "schema": "Print the JSON Schema of experiment files, for editors.",
 }

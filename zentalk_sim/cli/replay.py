@@ -34,6 +34,8 @@ def command(recording: Path) -> None:
         click.echo(
             f"{result.events} events replayed, {result.outputs} outputs equal, then {recording}:{difference.line}:"
         )
+        for line in difference.context:
+            click.echo(f"    before: {line}")
         click.echo(f"  recorded: {difference.recorded or 'nothing more'}")
         click.echo(f"  replayed: {difference.replayed or 'nothing'}")
         raise NotHeld

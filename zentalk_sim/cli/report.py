@@ -14,13 +14,18 @@ from zentalk_sim.cli.options import version
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @version
 def command(run: Path) -> None:
-    """Redraw the pictures and the report of the run folder RUN from the tables it holds."""
+    """Redraw the pictures and the report of the run or sweep folder RUN from the tables it holds."""
     if not (run / "summary.json").is_file():
         raise InvalidFile(f"{run}: is no run folder (it has no summary.json); `zsim run` prints the folder it writes")
     from zentalk_sim.report.results import RunFolderError, redraw
+    from zentalk_sim.report.sweep_html import draw
+    from zentalk_sim.report.sweep_results import is_sweep, load_sweep
 
     try:
-        redraw(run)
+        if is_sweep(run):
+            draw(load_sweep(run), run)
+        else:
+            redraw(run)
     except RunFolderError as error:
         raise InvalidFile(str(error)) from None
     except OSError as error:

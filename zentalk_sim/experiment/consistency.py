@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from zentalk_sim.experiment import schema
+from zentalk_sim.experiment import fault_schema
+from zentalk_sim.experiment.distributions import TimeDistribution
 from zentalk_sim.experiment.reader import Reader
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.files.names import suggestion
@@ -17,13 +18,16 @@ from zentalk_sim.network.profile import PROFILES, LinkProfile
 MAX_DEVICES: Final = 10_000_000
 MAX_STEPS: Final = 1_000_000
 """Steps of a time series."""
+MAX_SKEW_US: Final = 3_650 * 86_400_000_000
+"""No clock is off by more: ten years."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def settled(experiment: Experiment, links: dict[str, LinkProfile], reader: Reader) -> Experiment:
     """``experiment`` with every profile it uses written out, and the one of rate and interval that counts."""
-    used = {name: PROFILES[name] for name in experiment.population.networks if name in PROFILES}
+    handovers = [fault.to for fault in experiment.faults if isinstance(fault, fault_schema.Handover)]
+    used = {name: PROFILES[name] for name in (*experiment.population.networks, *handovers) if name in PROFILES}
     messages = experiment.workload.messages
     if messages.interval is not None and "workload.messages.rate_per_device_per_min" not in reader.places:
         # The default rate gives way to an interval; where both are written, `check` says so.
@@ -47,15 +51,24 @@ def check(experiment: Experiment, reader: Reader) -> None:
         reader.fault(reader.place("measure.interval_us", "duration_us"), message)
     _check_population(experiment, reader)
     _check_messages(experiment, reader)
+    _check_workload(experiment, reader)
     for number, fault in enumerate(experiment.faults):
         _check_fault(experiment, reader, fault, f"faults.{number}")
-    _check_unmodelled(experiment, reader)
+    _check_clocks(experiment, reader)
 
 
 def _check_population(experiment: Experiment, reader: Reader) -> None:
     population = experiment.population
     if population.devices > MAX_DEVICES:
         reader.fault(reader.place("population.devices"), f"`population.devices` must be at most {MAX_DEVICES:,}")
+    each = population.devices_per_user
+    if not isinstance(each, int) and not (0 < len(each) <= 20 and any(each)):
+        message = "`population.devices_per_user` needs 1 to 20 weights, one of them greater than 0"
+        reader.fault(reader.place("population.devices_per_user"), message)
+    default_tail = type(population)().tail_exponent
+    if population.contact_graph == "uniform" and population.tail_exponent != default_tail:
+        message = "`population.tail_exponent` says nothing while `population.contact_graph` is uniform"
+        reader.fault(reader.place("population.tail_exponent"), message)
     known = {**PROFILES, **experiment.network}
     for name in population.networks:
         if name not in known:
@@ -63,6 +76,17 @@ def _check_population(experiment: Experiment, reader: Reader) -> None:
             reader.fault(reader.place(f"population.networks.{name}"), message)
     if not sum(population.networks.values()):
         reader.fault(reader.place("population.networks"), "`population.networks` needs a weight greater than 0")
+
+
+def _check_clocks(experiment: Experiment, reader: Reader) -> None:
+    for path, skew in (
+        ("relay.clock_skew", experiment.relay.clock_skew),
+        ("population.clock_skew", experiment.population.clock_skew),
+    ):
+        if skew.offset.quantile(0.999_999) > MAX_SKEW_US:
+            reader.fault(
+                reader.place(f"{path}.offset"), f"`{path}.offset` must stay below {MAX_SKEW_US // 86_400_000_000}d"
+            )
 
 
 def _check_messages(experiment: Experiment, reader: Reader) -> None:
@@ -79,7 +103,28 @@ def _check_messages(experiment: Experiment, reader: Reader) -> None:
         )
 
 
-def _check_fault(experiment: Experiment, reader: Reader, fault: schema.Fault, path: str) -> None:
+def _check_workload(experiment: Experiment, reader: Reader) -> None:
+    workload = experiment.workload
+    for pattern in ("diurnal", "bursty"):
+        section = "burst" if pattern == "bursty" else pattern
+        changed = getattr(workload, section) != getattr(type(workload)(), section)
+        if changed and workload.pattern != pattern:
+            message = f"`workload.{section}` says nothing while `workload.pattern` is {workload.pattern}"
+            reader.fault(reader.place(f"workload.{section}"), message)
+    times: list[tuple[str, TimeDistribution]] = []
+    if workload.presence.set_every is not None:
+        times.append(("workload.presence.set_every", workload.presence.set_every))
+    if workload.foreground is not None:
+        times += [
+            ("workload.foreground.on", workload.foreground.on),
+            ("workload.foreground.off", workload.foreground.off),
+        ]
+    for path, distribution in times:
+        if distribution.quantile(0.5) < 1:
+            reader.fault(reader.place(path), f"`{path}` must be longer than 0")
+
+
+def _check_fault(experiment: Experiment, reader: Reader, fault: fault_schema.Fault, path: str) -> None:
     if fault.at_us >= experiment.duration_us:
         total = format_duration(experiment.duration_us)
         reader.fault(reader.place(f"{path}.at_us"), f"`{path}.at` must be before the end, {total}")
@@ -88,32 +133,32 @@ def _check_fault(experiment: Experiment, reader: Reader, fault: schema.Fault, pa
     if node is not None and node >= nodes:
         message = f"`{path}.node`: there is no node {node}; the relay has {nodes}, numbered from 0"
         reader.fault(reader.place(f"{path}.node"), message)
-    if isinstance(fault, schema.CrashNode):
+    if isinstance(fault, fault_schema.CrashNode):
         if (fault.node is None) == (fault.nodes is None):
             reader.fault(reader.place(path), f"`{path}`: say `node` (which) or `nodes` (how many), one of the two")
         if fault.nodes is not None and fault.nodes > nodes:
             reader.fault(reader.place(f"{path}.nodes"), f"`{path}.nodes`: the relay has only {nodes}")
-    if isinstance(fault, schema.Partition):
-        said = sum(value is not None for value in (fault.devices, fault.network, fault.fraction))
-        if said != 1:
-            message = f"`{path}`: say `devices` (how many), `network` (which) or `fraction`, one of the three"
-            reader.fault(reader.place(path), message)
-        if fault.network is not None and fault.network not in experiment.population.networks:
-            end = suggestion(fault.network, experiment.population.networks)
-            message = f"`{path}.network`: no device is on `{fault.network}`{end}"
-            reader.fault(reader.place(f"{path}.network"), message)
+    if isinstance(fault, fault_schema.SlowNode) and not experiment.relay.ingress.enabled:
+        message = (
+            f"`{path}`: a node is slow in its CPU work, which costs no time where `relay.ingress.enabled` is false"
+        )
+        reader.fault(reader.place(path), message)
+    if isinstance(fault, fault_schema.BusOutage) and nodes == 1:
+        reader.fault(reader.place(path), f"`{path}`: there is no bus where the relay has one node")
+    if isinstance(fault, fault_schema.DeviceFault):
+        _check_device_fault(experiment, reader, fault, path)
 
 
-_UNMODELLED: Final[dict[str, str]] = {
-    "relay.outbox": "bounded outboxes belong to a live relay's sockets and are not simulated",
-}
-"""Settings of the protocol's configuration that a simulated run would not honour → why."""
-
-
-def _check_unmodelled(experiment: Experiment, reader: Reader) -> None:
-    for path, why in _UNMODELLED.items():
-        section: object = experiment
-        for part in path.split("."):
-            section = getattr(section, part)
-        if path in reader.places and section != type(section)():
-            reader.fault(reader.place(path), f"`{path}` cannot be set: {why}")
+def _check_device_fault(experiment: Experiment, reader: Reader, fault: fault_schema.DeviceFault, path: str) -> None:
+    said = sum(value is not None for value in (fault.devices, fault.network, fault.fraction))
+    if said != 1:
+        message = f"`{path}`: say `devices` (how many), `network` (which) or `fraction`, one of the three"
+        reader.fault(reader.place(path), message)
+    if fault.network is not None and fault.network not in experiment.population.networks:
+        end = suggestion(fault.network, experiment.population.networks)
+        message = f"`{path}.network`: no device is on `{fault.network}`{end}"
+        reader.fault(reader.place(f"{path}.network"), message)
+    known = {**PROFILES, **experiment.network}
+    if isinstance(fault, fault_schema.Handover) and fault.to not in known:
+        message = f"`{path}.to`: unknown link profile `{fault.to}`{suggestion(fault.to, known)}"
+        reader.fault(reader.place(f"{path}.to"), message)

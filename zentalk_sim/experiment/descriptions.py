@@ -26,7 +26,7 @@ _TABLE: Final[dict[str, str]] = {
     "RelayConfig.typing": "Typing indicators (R-7.4).",
     "RelayConfig.topics": "Subscriptions (R-7.2).",
     "RelayConfig.resume": "Resuming a session (R-3.4).",
-    "RelayConfig.outbox": "Bounds of a connection's outbox on a live relay (R-12.4); not simulated.",
+    "RelayConfig.outbox": "Bounds of a connection's outbox (R-12.4); simulated where a path holds everything back.",
     "RelayConfig.upgrade": "Who may connect (R-3.1, R-3.5).",
     "RelayConfig.integrity": "verify: a missing message MAC is accepted; require: it closes the connection (R-5.3).",
     "Limit.limit": "Admissions per window.",

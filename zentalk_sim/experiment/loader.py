@@ -138,6 +138,9 @@ def _settle_users(tree: Located, reader: Reader) -> None:
         reader.fault(node.origin, f"`population.users` must be a whole number of at least 1, not `{users}`")
         return
     devices, each = (_plain_at(population, name) for name in ("devices", "devices_per_user"))
+    if isinstance(each, list):
+        reader.fault(key, "`population.users` needs `devices_per_user` to be a number; say `devices` in its place")
+        return
     if "devices" not in population.data:
         count = each if isinstance(each, int) and not isinstance(each, bool) and each > 0 else 1
         population.data["devices"] = Located(users * count, node.origin)

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from zentalk_sim.protocol.config import Limits
-from zentalk_sim.protocol.errors import CloseCode
+from zentalk_sim.protocol.errors import HTTP_STATUS, CloseCode
 
 STATISTICS: Final = ("count", "mean", "p50", "p90", "p99", "p999", "max")
 """What is reported of each metric."""
@@ -89,6 +89,13 @@ DISTRIBUTIONS: Final[tuple[Metric, ...]] = (
         population="answered heartbeats after the warm-up",
     ),
     Metric(
+        name="half_open_s",
+        unit="s",
+        definition="from the cutting of a device's path (partition, sleep, handover) to the relay's end of the "
+        "connection, where the path is still cut then",
+        population="connections that the relay ended while their path was cut, cut after the warm-up",
+    ),
+    Metric(
         name="queue_depth",
         unit="1",
         definition="pieces of work waiting for a CPU worker at a node, connections and frames together",
@@ -104,6 +111,26 @@ def _count(name: str, definition: str, population: str, values: tuple[str, ...] 
 _MESSAGES = "messages, whole run"
 _COPIES = "copies (one per message and recipient device), whole run"
 _CONNECTIONS = "connections, whole run"
+_FRAMES = "frames, whole run"
+_NOTICES = "receipts and key changes kept for devices that are away, whole run"
+_BUS = "events between nodes, whole run, with two nodes or more"
+
+REFUSALS: Final = ("400", "401", "403", "404", "421", "503")
+"""HTTP statuses of a refused upgrade (R-3.1)."""
+LOSSES: Final = (
+    "client_aborted",
+    "client_closed",
+    "close_timeout",
+    "closed",
+    "heartbeat",
+    "operator",
+    "reset",
+    "slow_consumer",
+    "timeout",
+)
+"""How the transport of a connection ended, as the relay saw it."""
+ABORTS: Final = ("auth_timeout", "connect_timeout", "silence")
+"""Why a client dropped a connection, or an attempt, without a handshake."""
 
 COUNTS: Final[tuple[Metric, ...]] = (
     _count("messages.sent", "send() called by the application", _MESSAGES),
@@ -130,6 +157,26 @@ COUNTS: Final[tuple[Metric, ...]] = (
         _CONNECTIONS,
         tuple(str(int(code)) for code in CloseCode),
     ),
+    _count(
+        "connections.lost.<cause>",
+        "connections that ended, by what the relay saw: heartbeat (three PINGs unanswered, R-8.1), timeout (TCP gave "
+        "up), reset, client_aborted, client_closed, closed (by the relay, answered), close_timeout (by the relay, not "
+        "answered), slow_consumer, operator",
+        _CONNECTIONS,
+        LOSSES,
+    ),
+    _count("connections.refused.<status>", "upgrades refused with that HTTP status (R-3.1)", _CONNECTIONS, REFUSALS),
+    _count("upgrades.refused", "upgrades refused, whatever the status", _CONNECTIONS),
+    _count("connections.auth_failed", "authentications answered with AUTH_FAILED (R-4.2)", _CONNECTIONS),
+    _count("connections.auth_timeout", "connections without an AUTH_RESPONSE in time (R-4.3)", _CONNECTIONS),
+    _count("connections.syn_dropped", "SYNs dropped by a full accept backlog", "SYNs, whole run"),
+    _count("connections.slow_consumer", "connections dropped for a full outbox (R-12.4)", _CONNECTIONS),
+    _count(
+        "client.connections.<cause>",
+        "connections and attempts that a device dropped by itself: no opening, no AUTH_SUCCESS, or silence (R-8.3)",
+        _CONNECTIONS,
+        ABORTS,
+    ),
     _count("clients.gave_up", "times a device stopped trying after its last attempt (R-11.2)", "devices, whole run"),
     _count(
         "rate_limited.<operation>",
@@ -139,6 +186,25 @@ COUNTS: Final[tuple[Metric, ...]] = (
     ),
     _count("heartbeats.sent", "PINGs sent by the relay", "heartbeats, whole run"),
     _count("heartbeats.missed", "PINGs without a PONG in time (R-8.1)", "heartbeats, whole run"),
+    _count("errors.<code>", "ERROR frames sent by the relay, by error_code", _FRAMES, tuple(HTTP_STATUS)),
+    _count("client.errors.<code>", "ERROR frames that reached a device", _FRAMES, (*HTTP_STATUS, "unknown")),
+    _count("frames.ignored", "relay frames that a device could not use where it stood", _FRAMES),
+    _count("messages.resent", "messages a device put on its socket again (R-11.4)", _MESSAGES),
+    _count("messages.sent_again", "sends the relay had accepted before, answered as duplicate (R-5.6)", _MESSAGES),
+    _count("messages.held_dropped", "messages held back during a fetch and dropped for want of room", _COPIES),
+    _count("acks.unknown", "MESSAGE_ACKs for a message no longer waited for", _FRAMES),
+    _count("receipts.dropped", "receipts a device dropped, its list being full (R-11.4)", "receipts, whole run"),
+    _count("receipts.refused", "receipts the relay refused for good", "receipts, whole run"),
+    _count("typing.dropped", "typing notices not sent for want of a connection", _FRAMES),
+    _count("sync.request_failed", "requests of a fetch that failed and are made again", "REST requests, whole run"),
+    _count("sync.abandoned", "fetches given up", "fetches, whole run"),
+    _count("notices.dropped.overflow", "dropped as the oldest of a full list (R-6.3)", _NOTICES),
+    _count("notices.dropped.device_removed", "dropped with the removed device (R-7.1)", _NOTICES),
+    _count("signals.presence", "PRESENCE_UPDATE frames sent by the relay, one per device told", _FRAMES),
+    _count("signals.typing", "TYPING_START and TYPING_STOP frames sent by the relay, one per device told", _FRAMES),
+    _count("signals.keys", "KEY_CHANGE frames sent by the relay, one per device told", _FRAMES),
+    _count("bus.sent", "events published", _BUS),
+    _count("bus.lost", "events that reached no one: an outage, a loss, a node that was down", _BUS),
     _count("push.sent", "push notifications handed to the push service (R-6.7)", "messages, whole run"),
 )
 

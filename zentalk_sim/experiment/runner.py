@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from zentalk_sim.experiment import thresholds, writer
+from zentalk_sim.experiment.fault_schema import DeviceOffline
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.sampler import Sampler
@@ -178,7 +179,10 @@ def assumptions(experiment: Experiment) -> list[str]:
         found.append("Relay nodes take no CPU time and never queue.")
     if len(experiment.population.networks) == 1 and experiment.population.devices > 1:
         found.append("All devices are on one kind of network.")
-    found.append("Device and node clocks agree and do not drift.")
+    if experiment.population.clock_skew.is_true and experiment.relay.clock_skew.is_true:
+        found.append("Device and node clocks agree and do not drift.")
+    if any(isinstance(fault, DeviceOffline) for fault in experiment.faults) or experiment.workload.foreground:
+        found.append("A push notification wakes nobody: users come back in their own time.")
     found.append("Flows do not share a bottleneck: each connection has its link to itself.")
     return found
 

@@ -9,29 +9,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
-from zentalk_sim.experiment.distributions import ConstantSize, ExponentialTime, SizeDistribution, TimeDistribution
+from zentalk_sim.experiment.fault_schema import Fault
+from zentalk_sim.experiment.sections import (
+    ClockSkew,
+    Count,
+    Positive,
+    PositiveUs,
+    Probability,
+    Rate,
+    Section,
+    Us,
+)
+from zentalk_sim.experiment.workload_schema import Workload
 from zentalk_sim.network.profile import LinkProfile
 from zentalk_sim.protocol.config import ClientConfig, RelayConfig
-
-Us = Annotated[int, Meta(ge=0)]
-PositiveUs = Annotated[int, Meta(ge=1)]
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
-Share = Annotated[float, Meta(gt=0, le=1)]
-Probability = Annotated[float, Meta(ge=0, le=1)]
-Rate = Annotated[float, Meta(ge=0)]
-
-
-class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A group of settings."""
-
 
 # --- relay ---------------------------------------------------------------------------------------------------
 
 
-class Costs(_Section, frozen=True, kw_only=True):
+class Costs(Section, frozen=True, kw_only=True):
     """CPU time a worker of a node spends; the defaults are in the range measured on one core of a small server."""
 
     tls_us: Us = 1_000
@@ -40,9 +38,11 @@ class Costs(_Section, frozen=True, kw_only=True):
     """CPU time of checking a token and an AUTH_RESPONSE signature."""
     frame_us: Us = 35
     """CPU time of reading and handling any other frame, or a REST request."""
+    fan_out_us: Us = 8
+    """CPU time of each further copy of a frame that goes to many connections, such as a change of presence."""
 
 
-class Ingress(_Section, frozen=True, kw_only=True):
+class Ingress(Section, frozen=True, kw_only=True):
     """What a node takes in: a listen queue and CPU workers, so that a storm queues as it does in life."""
 
     enabled: bool = True
@@ -68,10 +68,14 @@ class Cluster(RelayConfig, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Time from a node's decision to its commit in the shared store, before its effects go out."""
     bus_latency_us: Us = 500
     """Time of an event from node to node."""
+    bus_loss: Probability = 0.0
+    """Share of the bus's events that are lost; each connection's mailbox is looked at again anyway (R-12.5)."""
     failure_detection_us: Us = 10_000_000
     """How long the balancer and the other nodes take to notice that a node is dead; until then connections go there."""
     restart_time_us: Us = 2_000_000
     """From a node's start to its first accepted connection."""
+    clock_skew: ClockSkew = ClockSkew()
+    """How far the nodes' clocks are off."""
 
     @property
     def protocol(self) -> RelayConfig:
@@ -82,155 +86,46 @@ class Cluster(RelayConfig, frozen=True, kw_only=True, forbid_unknown_fields=True
 # --- population ----------------------------------------------------------------------------------------------
 
 
-class RetryFailed(_Section, frozen=True, kw_only=True):
+class RetryFailed(Section, frozen=True, kw_only=True):
     """A device that gave up is asked by its application to connect again."""
 
     retry_after_us: PositiveUs
     """How long after giving up the application asks again."""
 
 
-class Population(_Section, frozen=True, kw_only=True):
+class Population(Section, frozen=True, kw_only=True):
     """Who takes part. Users 0, 1, … have ``devices_per_user`` devices each, the last one what remains."""
 
     devices: Positive = 100
     """Devices in all: this sets the size of an experiment."""
-    devices_per_user: Annotated[int, Meta(ge=1, le=20)] = 1
-    """Devices of each user."""
+    devices_per_user: Annotated[int, Meta(ge=1, le=20)] | tuple[Rate, ...] = 1
+    """Devices of each user; a list: the weights of users with 1, 2, 3, … devices, drawn for each user."""
     networks: dict[str, Rate] = field(default_factory=lambda: {"wifi": 1.0})
     """Link profile → weight: what share of the devices is on which network."""
     contacts: Count = 10
-    """Users each user writes to (all others where there are fewer)."""
+    """Users each user writes to (all others where there are fewer); with a heavy tail, their mean."""
+    contact_graph: Literal["uniform", "heavy_tailed"] = "uniform"
+    """uniform: as many contacts each, anyone; heavy_tailed: a few users write to, and hear from, very many."""
+    tail_exponent: Annotated[float, Meta(gt=1, le=10)] = 2.0
+    """Pareto exponent of how popular and how sociable users are, where the graph is heavy-tailed; smaller: heavier."""
     nat_group_size: Positive = 1
     """Devices that share one IP address."""
     on_failed: Literal["never"] | RetryFailed = "never"
     """Whether a device that gave up after its last attempt (R-11.2) tries again."""
+    clock_skew: ClockSkew = ClockSkew()
+    """How far the devices' clocks are off."""
 
     @property
-    def users(self) -> int:
-        """Users in all."""
-        return -(-self.devices // self.devices_per_user)
-
-
-# --- workload ------------------------------------------------------------------------------------------------
-
-
-class Start(_Section, frozen=True, kw_only=True):
-    """How the devices first connect."""
-
-    ramp_us: Us = 10_000_000
-    """The devices' first connections are spread uniformly over this time."""
-
-
-class Messages(_Section, frozen=True, kw_only=True):
-    """What each device sends to a contact chosen uniformly. Say `rate_per_device_per_min` or `interval`."""
-
-    rate_per_device_per_min: Rate | None = 1.0
-    """Mean messages a minute of each device, at exponential intervals; 0: none. null where `interval` is given."""
-    interval: TimeDistribution | None = None
-    """Time between two messages of a device, in place of the rate."""
-    size: SizeDistribution = ConstantSize(value_bytes=256)
-    """Size of the ciphertext."""
-
-    @property
-    def gap(self) -> TimeDistribution | None:
-        """The time between two messages of a device; None if it sends none."""
-        if self.interval is not None:
-            return self.interval
-        if not self.rate_per_device_per_min:
-            return None
-        return ExponentialTime(mean_us=max(1, round(60_000_000 / self.rate_per_device_per_min)))
-
-
-class Reads(_Section, frozen=True, kw_only=True):
-    """Which messages are read, and when."""
-
-    probability: Probability = 0.0
-    """Share of the shown messages that the user reads."""
-    delay: TimeDistribution = ExponentialTime(mean_us=5_000_000)
-    """From a message's showing to its reading."""
-
-
-class Workload(_Section, frozen=True, kw_only=True):
-    """What the users do."""
-
-    start: Start = Start()
-    """The first connections."""
-    pattern: Literal["steady"] = "steady"
-    """steady: the rate is the same all the time, from each device's first connection on."""
-    messages: Messages = Messages()
-    """Messages sent."""
-    reads: Reads = Reads()
-    """Messages read."""
-
-
-# --- faults --------------------------------------------------------------------------------------------------
-
-
-class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
-    """Something that happens at a stated time."""
-
-    at_us: Us
-    """When, from the start of the experiment."""
-
-
-class CrashNode(_Fault, frozen=True, kw_only=True, tag="crash_node"):
-    """A node dies: its connections and the effects not yet applied are lost. Say `node` or `nodes`."""
-
-    node: Count | None = None
-    """Which node, from 0."""
-    nodes: Positive | None = None
-    """How many nodes, chosen by the seed, in place of `node`."""
-    host: Literal["dead", "alive"] = "dead"
-    """dead: the machine is gone, its connections go silent; alive: the process died, and its host resets them."""
-    for_us: PositiveUs | None = None
-    """The node starts again after this time; null: it stays dead."""
-
-
-class RestartNode(_Fault, frozen=True, kw_only=True, tag="restart_node"):
-    """A dead or stopped node starts at once; one that is up crashes and starts at once."""
-
-    node: Count
-    """Which node, from 0."""
-
-
-class StopNode(_Fault, frozen=True, kw_only=True, tag="stop_node"):
-    """An orderly stop: every connection is closed with 1001 (R-12.1)."""
-
-    node: Count
-    """Which node, from 0."""
-    for_us: PositiveUs | None = None
-    """The node starts again after this time; null: it stays down."""
-
-
-class Partition(_Fault, frozen=True, kw_only=True, tag="partition"):
-    """Nothing gets through between some devices and the relay. Say one of `devices`, `network`, `fraction`."""
-
-    devices: Positive | None = None
-    """How many devices, chosen by the seed (all where there are fewer)."""
-    network: str | None = None
-    """All devices on this network."""
-    fraction: Share | None = None
-    """A share of all devices, chosen by the seed."""
-    direction: Literal["both", "up", "down"] = "both"
-    """What is cut: both ways, from the devices (up) or to them (down)."""
-    for_us: PositiveUs | None = None
-    """The path heals after this time; null: never."""
-
-
-class ResetConnections(_Fault, frozen=True, kw_only=True, tag="reset_connections"):
-    """Open connections are reset (TCP RST) on both sides, as by a middlebox."""
-
-    fraction: Share = 1.0
-    """The share of open connections, chosen by the seed."""
-
-
-Fault: TypeAlias = CrashNode | RestartNode | StopNode | Partition | ResetConnections
+    def users(self) -> int | None:
+        """Users in all; None where the number of their devices is drawn."""
+        each = self.devices_per_user
+        return -(-self.devices // each) if isinstance(each, int) else None
 
 
 # --- results -------------------------------------------------------------------------------------------------
 
 
-class Measure(_Section, frozen=True, kw_only=True):
+class Measure(Section, frozen=True, kw_only=True):
     """What is recorded."""
 
     interval_us: PositiveUs = 1_000_000
@@ -239,7 +134,7 @@ class Measure(_Section, frozen=True, kw_only=True):
     """Whether events are written to `trace.jsonl`: of no device, of a sample of the devices, or of all."""
 
 
-class Threshold(_Section, frozen=True, kw_only=True):
+class Threshold(Section, frozen=True, kw_only=True):
     """A bound that a result must keep: ``statistic`` of ``metric``, in the metric's unit, ``operator`` ``value``."""
 
     metric: str
@@ -258,7 +153,7 @@ class Threshold(_Section, frozen=True, kw_only=True):
 CheckName: TypeAlias = Literal["ledgers"]
 
 
-class Experiment(_Section, frozen=True, kw_only=True):
+class Experiment(Section, frozen=True, kw_only=True):
     """All that a run is determined by."""
 
     name: str

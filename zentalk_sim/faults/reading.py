@@ -67,7 +67,8 @@ class Reader:
         found: dict[str, Any] = {}
         for name, value in raw.items():
             if name not in known:
-                self.fault(within(place, str(name)[:100]), f"{what} has no such field; {remedy(str(name), known)}")
+                label = called(name)
+                self.fault(within(place, label), f"{what} has no such field; {remedy(label, known)}")
             elif value is not None:
                 found[name] = value
         return found
@@ -80,6 +81,11 @@ Read = Callable[[Reader, str, Any], Any]
 def within(place: str, name: str) -> str:
     """The place of a member."""
     return f"{place}.{name}" if place else name
+
+
+def called(name: object) -> str:
+    """A key for a place, short whatever it is."""
+    return name[:100] if isinstance(name, str) else described(name)
 
 
 def described(value: object) -> str:
@@ -167,10 +173,12 @@ def connection(reader: Reader, place: str, value: Any) -> Any:
 
 
 def status(reader: Reader, place: str, value: Any) -> Any:
-    """An HTTP status that refuses."""
+    """A registered HTTP status (RFC 9110 §15) that refuses."""
     if type(value) is int and value in _STATUSES:
         return value
-    return reader.fault(place, f"must be an HTTP status from 300 to 511, such as 403 or 503, not {described(value)}")
+    return reader.fault(
+        place, f"must be a registered HTTP status from 300 on, such as 403 or 503, not {described(value)}"
+    )
 
 
 def close_code(reader: Reader, place: str, value: Any) -> Any:
@@ -206,7 +214,7 @@ def payload(reader: Reader, place: str, value: Any) -> Any:
         return reader.fault(place, f"must be an object of path: value, not {described(value)}")
     found: dict[str, Any] = {}
     for path, wanted in value.items():
-        where = within(place, str(path)[:100])
+        where = within(place, called(path))
         if not isinstance(path, str) or len(path) > MAX_TEXT or not _PATH.match(path):
             reader.fault(where, "is no path; paths look like `to`, `details.reason` or `message_ids[0]`")
         elif steps(path)[0] == "payload":

@@ -29,10 +29,12 @@ async def request(
     body: bytes | None = None,
     tls: ssl.SSLContext | None = None,
     timeout_s: float = 60.0,
+    max_body_bytes: int = MAX_BODY_BYTES,
 ) -> tuple[int, bytes]:
     """Status and body of one request to an ``http://`` or ``https://`` URL.
 
-    ``tls`` is the context for ``https``; None is the system's trust. Raises HttpError.
+    ``tls`` is the context for ``https``; None is the system's trust. Raises HttpError, also for an answer of more than
+    ``max_body_bytes``. No redirect is followed.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "https"
@@ -48,7 +50,8 @@ async def request(
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(host, parts.port or (443 if secure else 80), ssl=context)
             try:
-                return await _exchange(reader, writer, h11.Request(method=method, target=target, headers=headers), body)
+                head = h11.Request(method=method, target=target, headers=headers)
+                return await _exchange(reader, writer, head, body, max_body_bytes)
             finally:
                 writer.close()
                 with contextlib.suppress(OSError):
@@ -58,7 +61,11 @@ async def request(
 
 
 async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: h11.Request, body: bytes | None
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    head: h11.Request,
+    body: bytes | None,
+    max_body_bytes: int,
 ) -> tuple[int, bytes]:
     connection = h11.Connection(our_role=h11.CLIENT)
     out = connection.send(head) or b""
@@ -77,7 +84,7 @@ async def _exchange(
             status = event.status_code
         elif isinstance(event, h11.Data):
             content += event.data
-            if len(content) > MAX_BODY_BYTES:
-                raise ValueError(f"the answer exceeds {MAX_BODY_BYTES} bytes")
+            if len(content) > max_body_bytes:
+                raise ValueError(f"the answer exceeds {max_body_bytes} bytes")
         elif isinstance(event, h11.EndOfMessage):
             return status, bytes(content)

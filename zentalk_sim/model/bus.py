@@ -1,7 +1,7 @@
-"""The bus between nodes: latency, order per pair of nodes, and no promise (R-12.5).
+"""The bus between nodes: latency, order per pair of nodes, loss, outages, and no promise (R-12.5).
 
-An event for a node that is down, or was restarted meanwhile, is lost and counted; the look at each mailbox
-every 30 s makes up for it.
+An event for a node that is down, or was restarted meanwhile, is lost and counted, and so is one published during an
+outage; the look at each mailbox every 30 s makes up for it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Protocol
 
 from zentalk_sim.model.kernel import Kernel
 from zentalk_sim.protocol.effects import BusEvent
+from zentalk_sim.protocol.streams import Stream
 
 
 class Listener(Protocol):
@@ -28,9 +29,22 @@ class Listener(Protocol):
 
 
 class Bus:
-    """Carries events from node to node after ``latency_us``."""
+    """Carries events from node to node after ``latency_us``, but for a share ``loss`` of them."""
 
-    def __init__(self, kernel: Kernel, nodes: Mapping[str, Listener], latency_us: int) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        nodes: Mapping[str, Listener],
+        latency_us: int,
+        loss: float = 0.0,
+        stream: Stream | None = None,
+    ) -> None:
+        if loss and stream is None:
+            raise ValueError("a bus that loses events needs a stream to draw from")
+        self._loss = loss
+        self._stream = stream
+        self.outages = 0
+        """Outages that hold at present; they may overlap."""
         self._kernel = kernel
         self._nodes = nodes
         self._latency_us = latency_us
@@ -42,13 +56,16 @@ class Bus:
         """Carry an event. Raises KeyError for an unknown node."""
         self.sent += 1
         node = self._nodes[target]
-        if not node.up:
+        if self.outages or not node.up or self._drops():
             self.lost += 1
             return
         pair = (source, target)
         at_us = max(self._kernel.now + self._latency_us, self._last_us.get(pair, 0) + 1)
         self._last_us[pair] = at_us
         self._kernel.call_at(at_us, self._deliver, node, node.epoch, event)
+
+    def _drops(self) -> bool:
+        return bool(self._loss) and self._stream is not None and self._stream.uniform() < self._loss
 
     def _deliver(self, node: Listener, epoch: int, event: BusEvent) -> None:
         if not node.up or node.epoch != epoch:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
+from zentalk_sim.model.clock import Clock, draw_clock
 from zentalk_sim.model.line import Line
-from zentalk_sim.model.population import Member, Person
+from zentalk_sim.model.population import Member, Person, roaming_ip
+from zentalk_sim.model.rest_calls import RestCalls
 from zentalk_sim.model.rest_line import RestLine
 from zentalk_sim.model.websocket import WebSocket
 from zentalk_sim.network.path import Direction, Path
@@ -39,18 +39,16 @@ from zentalk_sim.protocol.client_effects import (
 )
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.frames import Frame
-from zentalk_sim.protocol.identity import token_signed_data
 from zentalk_sim.protocol.streams import Stream
 
 if TYPE_CHECKING:
+    from zentalk_sim.model.habits import Habits
     from zentalk_sim.model.world import World
 
-TOKEN_RETRY_US = 5_000_000
-"""How long an application waits before it asks for a token again after a failure."""
 ATTEMPT_OVER = (ClientState.FAILED, ClientState.DISCONNECTED)
 
 
-class Device:
+class Device(RestCalls):
     """One device of the population."""
 
     __slots__ = (
@@ -59,16 +57,16 @@ class Device:
         "_retry_failed_us",
         "_session_id",
         "_stalled",
-        "_token_asked",
         "attempts",
-        "client",
+        "clock",
+        "habits",
+        "ip",
         "lost_us",
         "member",
         "needs_size",
         "path",
         "profile",
         "reading",
-        "rest",
         "sending",
         "severed",
         "socket",
@@ -79,7 +77,14 @@ class Device:
 
     def __init__(self, world: World, member: Member, client: Client, path: Path, profile: LinkProfile) -> None:
         self.world = world
+        self.kernel = world.kernel
         self.member = member
+        self.ip = member.ip
+        skew = world.experiment.population.clock_skew
+        self.clock: Clock | None = None
+        if not skew.is_true:
+            # A clock that is off is the one its client goes by.
+            self.clock = draw_clock(skew, world.streams.fresh(f"device/{member.index}/clock"), world.start_us)
         self.client = client
         self.path = path
         self.profile = profile
@@ -93,8 +98,12 @@ class Device:
         self.severed = False
         """Its node is gone, and the client has not yet noticed."""
         self.was_connected = False
+        self.offline = 0
+        """Faults that keep it off the network; they may overlap."""
         self.sending: Stream | None = None
         self.reading: Stream | None = None
+        self.habits: Habits | None = None
+        """What its user does besides sending and reading, where the workload has such things."""
         self._armed_us: int | None = None
         self._links = 0
         self._token_asked = False
@@ -111,23 +120,59 @@ class Device:
         self._links += 1
         return self.world.streams.fresh(f"device/{self.member.index}/link/{self._links}")
 
+    def now(self) -> int:
+        """The time as the device has it."""
+        now: int = self.kernel.now
+        return now if self.clock is None else self.clock.local(now)
+
     # --- the application -----------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """The application asks for a connection."""
-        self.apply(self.client.connect(self.world.kernel.now))
+        """The application asks for a connection, unless the device is off."""
+        if not self.offline:
+            self.apply(self.client.connect(self.now()))
 
     def send(self, to: Person, ciphertext: bytes) -> None:
         """The application sends a message."""
-        now = self.world.kernel.now
-        effects = self.client.send(to.address, ciphertext, "text", now)
-        own = self.member.person
-        self.world.recorder.sent(self.client.last_id, own.address, to.address, to.device_ids, len(ciphertext), now)
+        effects = self.client.send(to.address, ciphertext, "text", self.now())
+        own, size, now = self.member.person, len(ciphertext), self.kernel.now
+        self.world.recorder.sent(self.client.last_id, own.address, to.address, to.device_ids, size, now)
         self.apply(effects)
 
     def read(self, message_id: str) -> None:
         """The user has read a message."""
-        self.apply(self.client.mark_read(message_id, self.world.kernel.now))
+        self.apply(self.client.mark_read(message_id, self.now()))
+
+    def go_offline(self, silently: bool) -> Path | None:
+        """The device sleeps or is switched off; returns the path that went dead with it, if it went without a word."""
+        self.offline += 1
+        path = self.cut("both") if silently else None
+        if self.offline == 1:
+            self.apply(self.client.close(self.now()))
+            # Nobody waits for a connection on a device that is off.
+            self.lost_us = None
+        return path
+
+    def come_back(self, path: Path | None) -> None:
+        """The device is on again, unless another fault still holds it; ``path`` is what ``go_offline`` returned."""
+        if path is not None:
+            self.heal("both", path)
+        self.offline -= 1
+        if not self.offline:
+            self.connect()
+            self.world.conduct.came_back(self)
+
+    def hand_over(self, profile: LinkProfile) -> None:
+        """Change to another network: the old path is dead for good, and what was cut of it no longer matters."""
+        self.path.block("both", self.kernel.now)
+        if self.rest is not None:
+            self.rest.abandon()
+            self.rest = None
+        self.path = Path()
+        self.profile = profile
+        self.needs_size = profile.needs_size
+        self.ip = roaming_ip(self.member.index)
+        self.apply(self.client.network_changed(self.now()))
 
     # --- the path ------------------------------------------------------------------------------------
 
@@ -135,48 +180,50 @@ class Device:
         """A connection holds something until the path opens."""
         self._stalled[line.tcp] = line
 
-    def cut(self, direction: Direction) -> None:
-        """A partition begins."""
-        self.path.block(direction, self.world.kernel.now)
+    def cut(self, direction: Direction) -> Path:
+        """A partition begins; returns the path it cuts, which a handover may replace."""
+        self.path.block(direction, self.kernel.now)
+        return self.path
 
-    def heal(self, direction: Direction) -> None:
-        """A partition ends; others may still hold."""
-        now = self.world.kernel.now
-        if not self.path.heal(direction, now):
+    def heal(self, direction: Direction, path: Path | None = None) -> None:
+        """A partition of ``path``, by default the present one, ends; others may still hold."""
+        path = path or self.path
+        now = self.kernel.now
+        if not path.heal(direction, now):
             return
-        for tcp in list(self.path.stalled):
+        for tcp in list(path.stalled):
             line = self._stalled.get(tcp)
             if line is None:
                 tcp.release("up", now)
                 tcp.release("down", now)
             else:
                 line.released(now)
-        if not self.path.blocked:
-            self._stalled.clear()
+        if path is self.path and not path.blocked:
+            self._stalled = {tcp: line for tcp, line in self._stalled.items() if line.tcp.path is not path}
 
     # --- the network's news --------------------------------------------------------------------------
 
     def socket_opened(self, socket: WebSocket) -> None:
         """The upgrade was answered with 101."""
         if socket is self.socket:
-            self.apply(self.client.connected(self.world.kernel.now))
+            self.apply(self.client.connected(self.now()))
 
     def socket_failed(self, socket: WebSocket, cause: str, status: int | None) -> None:
         """The attempt failed before there was a WebSocket."""
         if socket is self.socket:
-            self.apply(self.client.connect_failed(self.world.kernel.now, status))
+            self.apply(self.client.connect_failed(self.now(), status))
 
     def socket_closed(self, socket: WebSocket, code: int) -> None:
         """The WebSocket is over."""
         socket.close_code = code
         if socket is self.socket:
-            self.apply(self.client.closed(code, self.world.kernel.now))
+            self.apply(self.client.closed(code, self.now()))
 
     def frame_arrived(self, socket: WebSocket, data: Any) -> None:
         """A frame of the relay's."""
         if socket is not self.socket:
             return
-        now = self.world.kernel.now
+        now = self.now()
         if isinstance(data, Frame):
             self.apply(self.client.receive_frame(data, now))
         else:
@@ -184,21 +231,26 @@ class Device:
 
     # --- timers --------------------------------------------------------------------------------------
 
-    def _arm(self) -> None:
+    def _due_us(self) -> int | None:
+        """The instant at which the core wants to be called."""
         due_us = self.client.next_timeout()
+        return due_us if due_us is None or self.clock is None else self.clock.instant(due_us)
+
+    def _arm(self) -> None:
+        due_us = self._due_us()
         if due_us is not None and (self._armed_us is None or due_us < self._armed_us):
             self._armed_us = due_us
-            kernel = self.world.kernel
+            kernel = self.kernel
             kernel.timer_at(max(due_us, kernel.now), self._on_timer, due_us)
 
     def _on_timer(self, armed_us: int) -> None:
         if armed_us != self._armed_us:
             return
         self._armed_us = None
-        now = self.world.kernel.now
-        due_us = self.client.next_timeout()
+        due_us = self._due_us()
+        now: int = self.kernel.now
         if due_us is not None and due_us <= now:
-            self.apply(self.client.handle_timeout(now))
+            self.apply(self.client.handle_timeout(self.now()))
             # A core that asks for the instant just served would hold the clock for ever (R-12.2).
             assert self._armed_us is None or self._armed_us > now, f"device {self.member.index}: timer stands still"
         else:
@@ -227,30 +279,15 @@ class Device:
 
     def _close_socket(self, effect: CloseSocket) -> None:
         if self.socket is not None:
-            self.socket.close_up(effect.code)
+            self.socket.close_up(int(effect.code))
 
     def _abort_socket(self, effect: AbortSocket) -> None:
         if self.socket is not None:
             self.socket.abandon()
 
-    def _fetch(self, effect: Fetch) -> None:
-        def answered(status: int, body: Any) -> None:
-            self.apply(self.client.receive_response(effect.fetch, status, body, self.world.kernel.now))
-
-        self._rest_line().request(effect.method, effect.path, self.client.token, effect.body, answered)
-
-    def _rest_line(self) -> RestLine:
-        line = self.rest
-        if line is None or not line.usable(self.world.kernel.now):
-            if line is not None:
-                line.abandon()
-            line = self.rest = RestLine(self)
-            line.open()
-        return line
-
     def _state_changed(self, effect: StateChanged) -> None:
         world = self.world
-        now = world.kernel.now
+        now = self.kernel.now
         if self.tracer is not None:
             conn = self.socket.conn if self.socket is not None else None
             states = {"old": effect.old.value, "new": effect.new.value}
@@ -283,7 +320,7 @@ class Device:
         """The node of a connection has died: the device is without one from now on, whenever it notices."""
         if socket is self.socket and not self.severed and self.client.state is ClientState.CONNECTED:
             self.severed = True
-            self.lost_us = self.world.kernel.now
+            self.lost_us = self.kernel.now
             self.world.connected -= 1
 
     def end_attempt(self, end_us: int | None, cause: str | None) -> None:
@@ -317,9 +354,9 @@ class Device:
         world = self.world
         if self.tracer is not None:
             self.tracer.event(
-                world.kernel.now, "shown", None, self.member.device_id, id=effect.message_id, via=effect.via
+                self.kernel.now, "shown", None, self.member.device_id, id=effect.message_id, via=effect.via
             )
-        world.recorder.shown(effect.message_id, self.member.device_id, effect.via, world.kernel.now)
+        world.recorder.shown(effect.message_id, self.member.device_id, effect.via, self.kernel.now)
         world.conduct.shown(self, effect.message_id)
 
     def _rejected(self, effect: Rejected) -> None:
@@ -329,42 +366,12 @@ class Device:
         self.world.recorder.settled(effect.message_id, "failed")
 
     def _acked(self, effect: Acked) -> None:
-        self.world.recorder.acked(effect.message_id, self.world.kernel.now)
+        self.world.recorder.acked(effect.message_id, self.kernel.now)
 
     def _gave_up(self, effect: GaveUp) -> None:
         self.world.recorder.count("clients.gave_up")
         if self._retry_failed_us is not None:
-            kernel = self.world.kernel
-            kernel.timer_at(kernel.now + self._retry_failed_us, self.connect)
-
-    def _need_token(self, effect: NeedToken) -> None:
-        """The application asks the relay for a new connection token (R-3.3), one request at a time."""
-        if not self._token_asked:
-            self._token_asked = True
-            self._ask_token()
-
-    def _ask_token(self) -> None:
-        person = self.member.person
-        now_ms = self.world.kernel.now // 1000
-        signature = self.world.crypto.sign(person.secret, token_signed_data(self.member.device_id, now_ms))
-        body = msgspec.json.encode(
-            {
-                "identity_key": person.identity_key,
-                "device_id": self.member.device_id,
-                "timestamp": now_ms,
-                "signature": signature,
-            }
-        )
-        self._rest_line().request("POST", "/api/token", None, body, self._token_answered)
-
-    def _token_answered(self, status: int, body: Any) -> None:
-        kernel = self.world.kernel
-        if status != 200:
-            kernel.timer_at(kernel.now + TOKEN_RETRY_US, self._ask_token)
-            return
-        self._token_asked = False
-        found = msgspec.json.decode(body) if isinstance(body, bytes) else msgspec.to_builtins(body)
-        self.apply(self.client.renew_token(found["token"], kernel.now))
+            self.kernel.timer_at(self.kernel.now + self._retry_failed_us, self.connect)
 
     def _count(self, effect: Count) -> None:
         self.world.recorder.client_count(effect.name, effect.count)

@@ -9,8 +9,21 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from zentalk_sim.experiment.schema import CrashNode, Fault, Partition, ResetConnections, RestartNode, StopNode
-from zentalk_sim.model.population import Member
+from zentalk_sim.experiment.fault_schema import (
+    BusOutage,
+    CrashNode,
+    DeviceFault,
+    DeviceOffline,
+    Fault,
+    Handover,
+    Partition,
+    ResetConnections,
+    RestartNode,
+    RollingDeploy,
+    SlowNode,
+    StopNode,
+)
+from zentalk_sim.model.device import Device
 from zentalk_sim.model.relay_node import DEAD, REFUSING, RelayNode
 from zentalk_sim.protocol.streams import Stream
 from zentalk_sim.report.results import FaultSpan
@@ -59,8 +72,18 @@ class FaultSchedule:
                 yield from self._take_down(number, fault, [world.nodes[fault.node]], REFUSING)
             case RestartNode():
                 yield from self._restart(fault)
+            case RollingDeploy():
+                yield from self._deploy(number, fault)
+            case SlowNode():
+                yield from self._slow(number, fault)
+            case BusOutage():
+                yield from self._bus_outage(fault)
             case Partition():
                 yield from self._partition(fault, stream)
+            case DeviceOffline():
+                yield from self._offline(fault, stream)
+            case Handover():
+                self._hand_over(fault, stream)
             case ResetConnections():
                 self._reset(fault, stream)
 
@@ -122,30 +145,87 @@ class FaultSchedule:
                 if other is not node:
                     other.lost(node.name)
 
-    # --- the network ---------------------------------------------------------------------------------
+    def _deploy(self, number: int, fault: RollingDeploy) -> Script:
+        """One node after another; a node that another fault holds down meanwhile stays down until that one ends."""
+        world = self._world
+        restart_us = world.experiment.relay.restart_time_us
+        nodes = world.nodes
+        self._span("rolling deploy", len(nodes) * (fault.down_us + restart_us) + (len(nodes) - 1) * fault.gap_us)
+        for turn, node in enumerate(nodes):
+            if turn:
+                yield world.kernel.timeout(fault.gap_us)
+            self._down.setdefault(node.index, {})[number] = None
+            node.stop()
+            world.kernel.process(self._tell_of_death(node))
+            yield world.kernel.timeout(fault.down_us)
+            holders = self._down.get(node.index, {})
+            if holders.pop(number, number) is None and not holders:
+                yield from self._start([node])
+            else:
+                yield world.kernel.timeout(restart_us)
+
+    def _slow(self, number: int, fault: SlowNode) -> Script:
+        node = self._world.nodes[fault.node]
+        self._span(f"{node.name} {fault.factor:g} times slower", fault.for_us)
+        node.slow_down(number, fault.factor)
+        if fault.for_us is not None:
+            yield self._world.kernel.timeout(fault.for_us)
+            node.speed_up(number)
+
+    def _bus_outage(self, fault: BusOutage) -> Script:
+        bus = self._world.bus
+        self._span("bus outage", fault.for_us)
+        bus.outages += 1
+        if fault.for_us is not None:
+            yield self._world.kernel.timeout(fault.for_us)
+            bus.outages -= 1
+
+    # --- devices and the network ---------------------------------------------------------------------
 
     def _partition(self, fault: Partition, stream: Stream) -> Script:
-        world = self._world
-        cut = [world.devices[member.index] for member in self._members(fault, stream)]
-        where = fault.network or ("all devices" if len(cut) == len(world.devices) else f"{len(cut)} devices")
-        self._span(f"partition, {where}" + ("" if fault.direction == "both" else f" ({fault.direction})"), fault.for_us)
-        for device in cut:
-            device.cut(fault.direction)
+        devices = self._devices(fault, stream)
+        way = "" if fault.direction == "both" else f" ({fault.direction})"
+        self._span(f"partition, {self._who(fault, devices)}{way}", fault.for_us)
+        cut = [(device, device.cut(fault.direction)) for device in devices]
         if fault.for_us is None:
             return
-        yield world.kernel.timeout(fault.for_us)
-        for device in cut:
-            device.heal(fault.direction)
+        yield self._world.kernel.timeout(fault.for_us)
+        for device, path in cut:
+            device.heal(fault.direction, path)
 
-    def _members(self, fault: Partition, stream: Stream) -> list[Member]:
-        members = [device.member for device in self._world.devices]
+    def _offline(self, fault: DeviceOffline, stream: Stream) -> Script:
+        kernel = self._world.kernel
+        devices = self._devices(fault, stream)
+        self._span(f"offline, {self._who(fault, devices)}", fault.for_us)
+        gone = [(device, device.go_offline(fault.how == "silent")) for device in devices]
+        if fault.for_us is None:
+            return
+        yield kernel.timeout(fault.for_us)
+        for device, path in gone:
+            wait_us = stream.between(0, fault.spread_us) if fault.spread_us else 0
+            kernel.call_at(kernel.now + wait_us, device.come_back, path)
+
+    def _hand_over(self, fault: Handover, stream: Stream) -> None:
+        devices = self._devices(fault, stream)
+        self._span(f"handover to {fault.to}, {self._who(fault, devices)}", 0)
+        profile = self._world.profile(fault.to)
+        for device in devices:
+            device.hand_over(profile)
+
+    def _who(self, fault: DeviceFault, devices: list[Device]) -> str:
+        return fault.network or (
+            "all devices" if len(devices) == len(self._world.devices) else f"{len(devices)} devices"
+        )
+
+    def _devices(self, fault: DeviceFault, stream: Stream) -> list[Device]:
+        devices = self._world.devices
         if fault.network is not None:
-            return [member for member in members if member.network == fault.network]
+            return [device for device in devices if device.member.network == fault.network]
         if fault.fraction is not None:
-            count = max(1, round(fault.fraction * len(members))) if members else 0
+            count = max(1, round(fault.fraction * len(devices))) if devices else 0
         else:
-            count = fault.devices or len(members)
-        return [members[index] for index in choose(stream, len(members), count)]
+            count = fault.devices or len(devices)
+        return [devices[index] for index in choose(stream, len(devices), count)]
 
     def _reset(self, fault: ResetConnections, stream: Stream) -> None:
         self._span("connections reset", 0)

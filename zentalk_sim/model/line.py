@@ -186,6 +186,11 @@ class Line:
             if self.node is not None and self.node.epoch == self.epoch:
                 self.node.open_connections -= 1
 
+    @property
+    def holds(self) -> bool:
+        """Whether what is sent may have to wait for the path, and then be released at a pace that sizes decide."""
+        return self.tcp.path.blocked or self._held is not None
+
     # --- silence -------------------------------------------------------------------------------------------------
 
     def _hold(self, way: Way, item: Held) -> None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from zentalk_sim.experiment.schema import Experiment
+from zentalk_sim.experiment.schema import Experiment, Population
+from zentalk_sim.model.contacts import HeavyTail, pick_contacts
 from zentalk_sim.protocol.config import TokenConfig
 from zentalk_sim.protocol.crypto import Crypto
 from zentalk_sim.protocol.records import Device, Settings, User
 from zentalk_sim.protocol.store import MemoryStore
-from zentalk_sim.protocol.streams import Stream, Streams
+from zentalk_sim.protocol.streams import Streams
 from zentalk_sim.protocol.tokens import CAPABILITIES, Claims, TokenAuthority
 
 DEVICE_TYPE = "android"
+_ROAMING = 1 << 22
+"""NAT groups from here on are those of devices that have changed networks: each has an address of its own."""
 
 
 class Person(Struct, frozen=True):
@@ -47,8 +50,13 @@ def ip_of(group: int) -> str:
     return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
 
 
-def pick_network(weights: dict[str, float], u: float) -> str:
-    """The network at quantile ``u`` of the weights, in their order in the file."""
+def roaming_ip(device_index: int) -> str:
+    """The address of a device that has changed networks."""
+    return ip_of(_ROAMING + device_index)
+
+
+def pick_weighted(weights: dict[str, float], u: float) -> str:
+    """The name at quantile ``u`` of the weights, in their order."""
     total = sum(weights.values())
     reached = 0.0
     for name, weight in weights.items():
@@ -58,36 +66,42 @@ def pick_network(weights: dict[str, float], u: float) -> str:
     return next(reversed(weights))
 
 
-def pick_contacts(stream: Stream, own: int, users: int, count: int) -> tuple[int, ...]:
-    """``count`` different users other than ``own``, chosen uniformly; all others where there are fewer."""
-    others = users - 1
-    if count >= others:
-        return tuple(user for user in range(users) if user != own)
-    # Floyd's sampling: as many draws as contacts, whatever the population's size.
-    chosen: dict[int, None] = {}
-    for top in range(others - count, others):
-        found = stream.between(0, top)
-        chosen[top if found in chosen else found] = None
-    return tuple(user + (user >= own) for user in chosen)
+def deal_devices(population: Population, streams: Streams) -> list[range]:
+    """The numbers of each user's devices: as many each, or drawn by weights; the last user gets what remains."""
+    each = population.devices_per_user
+    weights = {} if isinstance(each, int) else {str(count): weight for count, weight in enumerate(each, 1)}
+    dealt: list[range] = []
+    first = 0
+    while first < population.devices:
+        if isinstance(each, int):
+            count = each
+        else:
+            count = int(pick_weighted(weights, streams.fresh(f"user/{len(dealt)}/devices").uniform()))
+        dealt.append(range(first, min(first + count, population.devices)))
+        first += count
+    return dealt
 
 
 def build_population(experiment: Experiment, streams: Streams, crypto: Crypto) -> list[Member]:
     """The devices of an experiment, in the order of their numbers."""
     population = experiment.population
-    users = population.users
+    dealt = deal_devices(population, streams)
+    users = len(dealt)
+    tail = None
+    if population.contact_graph == "heavy_tailed":
+        tail = HeavyTail(streams, users, population.contacts, population.tail_exponent)
     members: list[Member] = []
-    for user in range(users):
-        first = user * population.devices_per_user
-        numbers = range(first, min(first + population.devices_per_user, population.devices))
+    for user, numbers in enumerate(dealt):
         identity = streams.fresh(f"user/{user}/identity")
         secret = identity.bytes(32)
+        picks = streams.fresh(f"user/{user}/contacts")
         person = Person(
             index=user,
             address="0x" + identity.hex(40),
             secret=secret,
             identity_key=crypto.public_key(secret),
             device_ids=tuple(streams.fresh(f"device/{number}/id").uuid4() for number in numbers),
-            contacts=pick_contacts(streams.fresh(f"user/{user}/contacts"), user, users, population.contacts),
+            contacts=tail.pick(picks, user) if tail else pick_contacts(picks, user, users, population.contacts),
         )
         for number, device_id in zip(numbers, person.device_ids, strict=True):
             members.append(
@@ -95,7 +109,7 @@ def build_population(experiment: Experiment, streams: Streams, crypto: Crypto) -
                     index=number,
                     person=person,
                     device_id=device_id,
-                    network=pick_network(population.networks, streams.fresh(f"device/{number}/network").uniform()),
+                    network=pick_weighted(population.networks, streams.fresh(f"device/{number}/network").uniform()),
                     ip=ip_of(number // population.nat_group_size),
                 )
             )

@@ -94,6 +94,7 @@ class Recorder:
                 "ack_latency_ms",
                 "reconnect_time_s",
                 "rtt_ms",
+                "half_open_s",
                 "queue_depth",
             )
         }

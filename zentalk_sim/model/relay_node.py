@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from zentalk_sim.experiment.schema import Costs
+from zentalk_sim.model.clock import draw_clock
 from zentalk_sim.model.ingress import Ingress
 from zentalk_sim.protocol.control import NodeLost, Stop
 from zentalk_sim.protocol.effects import (
@@ -42,6 +44,13 @@ UP, REFUSING, DEAD = "up", "refusing", "dead"
 """Serving; the host answers SYNs with RST (stopped or starting); the host is gone, nothing answers."""
 
 _LONG_AGO_US = -(1 << 62)
+_SIGNALS = {
+    "PRESENCE_UPDATE": "signals.presence",
+    "TYPING_START": "signals.typing",
+    "TYPING_STOP": "signals.typing",
+    "KEY_CHANGE": "signals.keys",
+}
+"""Frames whose number grows with who watches, and the count of each."""
 
 
 class RelayNode:
@@ -65,6 +74,12 @@ class RelayNode:
         settings = world.experiment.relay
         self._store_latency_us = settings.store_latency_us
         self.costs = settings.ingress.costs
+        """What work costs at present."""
+        self._slowed: dict[int, float] = {}
+        """Faults that slow it down → by how much."""
+        stream = world.streams.fresh(f"{self.name}/clock")
+        self.clock = draw_clock(settings.clock_skew, stream, world.start_us)
+        """The clock it goes by, where that is off."""
         self._handlers: dict[type, Callable[[Any], None]] = {
             Send: self._send,
             SendMany: self._send_many,
@@ -78,6 +93,11 @@ class RelayNode:
             ClearPush: self._nothing,
         }
         self._boot()
+
+    def now(self) -> int:
+        """The time as the node has it."""
+        now: int = self.kernel.now
+        return now if self.clock is None else self.clock.local(now)
 
     # --- life ----------------------------------------------------------------------------------------
 
@@ -104,7 +124,7 @@ class RelayNode:
         self.dead_since_us = None
         if self._boots > 1:
             # What the dead instance left in the store: its connections are nobody's now (R-12.5).
-            self._take(self.relay.control(NodeLost(self.name), self.kernel.now))
+            self._take(self.relay.control(NodeLost(self.name), self.now()))
 
     def begin_start(self) -> int:
         """The host is back and answers SYNs with RST until ``start``; the epoch that must still hold by then."""
@@ -138,15 +158,32 @@ class RelayNode:
         if self.relay is None:
             return
         # The process waits for the closes to be committed and sent before it ends.
-        effects = self.relay.control(Stop(), self.kernel.now)
+        effects = self.relay.control(Stop(), self.now())
         self._count_notes(effects)
         self._apply(self.epoch, [effect for effect in effects if type(effect) is not Note])
         self.halt(REFUSING)
 
+    def slow_down(self, fault: int, factor: float) -> None:
+        """A fault makes work cost ``factor`` times as much; several multiply."""
+        self._slowed[fault] = factor
+        self._set_costs()
+
+    def speed_up(self, fault: int) -> None:
+        """That fault has ended."""
+        del self._slowed[fault]
+        self._set_costs()
+
+    def _set_costs(self) -> None:
+        product = 1.0
+        for factor in self._slowed.values():
+            product *= factor
+        base = self.world.experiment.relay.ingress.costs
+        self.costs = Costs(**{name: round(getattr(base, name) * product) for name in Costs.__struct_fields__})
+
     def lost(self, name: str) -> None:
         """Learn that another node is dead."""
         if self.relay is not None:
-            self._take(self.relay.control(NodeLost(name), self.kernel.now))
+            self._take(self.relay.control(NodeLost(name), self.now()))
 
     # --- inputs --------------------------------------------------------------------------------------
 
@@ -168,41 +205,51 @@ class RelayNode:
         """An upgrade request."""
         assert self.relay is not None
         self.sockets[socket.conn] = socket
-        self._take(self.relay.connect(socket.conn, request, self.kernel.now))
+        self._take(self.relay.connect(socket.conn, request, self.now()))
 
     def receive_frame(self, socket: WebSocket, frame: Frame) -> None:
         """A frame by reference (fidelity ``frames``)."""
         assert self.relay is not None
-        self._take(self.relay.receive_frame(socket.conn, frame, self.kernel.now))
+        self._take(self.relay.receive_frame(socket.conn, frame, self.now()))
 
     def receive_data(self, socket: WebSocket, data: str | bytes) -> None:
         """A frame's bytes (fidelity ``wire``)."""
         assert self.relay is not None
-        self._take(self.relay.receive_data(socket.conn, data, self.kernel.now))
+        self._take(self.relay.receive_data(socket.conn, data, self.now()))
 
     def disconnect(self, socket: WebSocket, cause: str) -> None:
         """The transport of an accepted connection is gone."""
         assert self.relay is not None
         del self.sockets[socket.conn]
-        self._take(self.relay.disconnect(socket.conn, cause, self.kernel.now))
+        self._take(self.relay.disconnect(socket.conn, cause, self.now()))
 
     def handle_request(self, line: RestLine, fetch: int, request: Request) -> None:
         """A REST request; the answer goes back over its line."""
         assert self.relay is not None
         number = self.world.next_number()
         self.requests[number] = (line, fetch)
-        self._take(self.relay.handle_request(number, request, self.kernel.now))
+        self._take(self.relay.handle_request(number, request, self.now()))
 
     def receive_event(self, event: BusEvent, epoch: int) -> None:
         """An event of the bus."""
         if self.relay is not None and epoch == self.epoch:
-            self._take(self.relay.receive_event(event, self.kernel.now))
+            self._take(self.relay.receive_event(event, self.now()))
 
     # --- timers --------------------------------------------------------------------------------------
 
-    def _arm(self) -> None:
+    def note_arrival(self, socket: WebSocket) -> None:
+        """Bytes of a connection have arrived and wait for a worker (R-4.3)."""
+        if self.relay is not None:
+            self.relay.note_arrival(socket.conn, self.now())
+
+    def _due_us(self) -> int | None:
+        """The instant at which the core wants to be called."""
         assert self.relay is not None
         due_us = self.relay.next_timeout()
+        return due_us if due_us is None or self.clock is None else self.clock.instant(due_us)
+
+    def _arm(self) -> None:
+        due_us = self._due_us()
         if due_us is not None and (self._armed_us is None or due_us < self._armed_us):
             self._armed_us = due_us
             self.kernel.timer_at(max(due_us, self.kernel.now), self._on_timer, self.epoch, due_us)
@@ -211,9 +258,9 @@ class RelayNode:
         if epoch != self.epoch or armed_us != self._armed_us or self.relay is None:
             return
         self._armed_us = None
-        due_us = self.relay.next_timeout()
+        due_us = self._due_us()
         if due_us is not None and due_us <= self.kernel.now:
-            self._take(self.relay.handle_timeout(self.kernel.now))
+            self._take(self.relay.handle_timeout(self.now()))
             # A core that asks for the instant just served would hold the clock for ever (R-12.2).
             assert self._armed_us is None or self._armed_us > self.kernel.now, f"{self.name}: timer stands still"
         else:
@@ -254,12 +301,21 @@ class RelayNode:
         socket = self.sockets.get(effect.conn)
         if socket is not None:
             frame = effect.frame
-            if frame.type == "MESSAGE_NEW":
+            kind = frame.type
+            if kind == "MESSAGE_NEW":
                 self.world.recorder.pushed(frame.id, socket.device.member.device_id, self.kernel.now)
+            elif kind in _SIGNALS:
+                self.world.recorder.count(_SIGNALS[kind])
             socket.send_down(frame)
 
     def _send_many(self, effect: SendMany) -> None:
         frame = effect.frame
+        further = len(effect.targets) - 1
+        if further > 0 and self.ingress is not None and self.costs.fan_out_us:
+            # The copies leave at once, in order with all else; what is taken in from now on waits for the worker.
+            self.ingress.serve(self.kernel.now, self.costs.fan_out_us * further)
+        if frame.type in _SIGNALS:
+            self.world.recorder.count(_SIGNALS[frame.type], len(effect.targets))
         for conn, seq in effect.targets:
             socket = self.sockets.get(conn)
             if socket is not None:

@@ -22,6 +22,7 @@ KEEP_ALIVE_US = 15_000_000
 REQUEST_BYTES = 260
 """Request line and headers without path, bearer and body."""
 RESPONSE_BYTES = 240
+TOKEN_PATH = "/api/token"
 
 Answered = Callable[[int, Any], None]
 
@@ -55,7 +56,7 @@ class RestLine(Line):
         size = REQUEST_BYTES + TLS_RECORD_BYTES + len(target) + len(bearer or "") + len(body or b"")
         self._next += 1
         self._used_us = self.kernel.now
-        request = Request(method, path, query, bearer, body, self.device.member.ip)
+        request = Request(method, path, query, bearer, body, self.device.ip)
         self._waiting[self._next] = (request, size, answered, self._used_us)
         if self._ready:
             self.up(size, self._at_node, self._next, request)
@@ -75,7 +76,7 @@ class RestLine(Line):
     def respond(self, number: int, status: int, body: Any) -> None:
         """The relay has answered."""
         encoded = None
-        if self.device.world.wire or self.device.needs_size:
+        if self.device.world.wire or self.device.needs_size or self.holds:
             encoded = msgspec.json.encode(body) if body is not None else b""
         size = RESPONSE_BYTES + TLS_RECORD_BYTES + len(encoded or b"")
         self.down(size, self._answer, number, status, encoded if self.device.world.wire else body)
@@ -95,12 +96,14 @@ class RestLine(Line):
             self.over = True
 
     def abandon(self) -> None:
-        """The device lets go of the connection; nothing of it is reported any more."""
+        """The device lets go of the connection; nothing of it is reported to its client any more."""
         if not self.over:
             self.over = True
-            self._waiting.clear()
+            waiting, self._waiting = self._waiting, {}
             self.reset_up("client_aborted")
             self.tcp.close()
+            if any(request.path == TOKEN_PATH for request, _, _, _ in waiting.values()):
+                self.device.token_request_lost()
 
     def gone(self, cause: str) -> None:
         """The node's host has dropped the connection."""

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from zentalk_sim.model.world import World
 
 
+_CAUSES = ("errors.", "rate_limited.", "connections.refused.", "connections.lost.", "copies.dropped.")
+"""Counts of what went wrong: each is a series of its own, with a row for each step in which it grew."""
+
+
 class Sampler:
     """Takes the samples of one run. Rates are over the step that ends at the sample."""
 
@@ -15,6 +19,7 @@ class Sampler:
         self._world = world
         self._last_us = world.kernel.now
         self._attempts = 0
+        self._causes: dict[str, int] = {}
         self._busy_us: dict[tuple[str, int], int] = {}
 
     def take(self) -> None:
@@ -29,6 +34,8 @@ class Sampler:
         if step_us:
             add((now, "connections.attempted_per_s", None, (attempts - self._attempts) * 1_000_000 / step_us))
         self._attempts = attempts
+        if step_us:
+            self._take_causes(now, step_us)
         for node in world.nodes:
             add((now, "node.connections", node.name, float(len(node.sockets))))
             ingress = node.ingress
@@ -46,3 +53,11 @@ class Sampler:
                 add((now, "cpu.utilisation", node.name, min(1.0, max(0.0, share))))
             self._busy_us[key] = busy_us
         self._last_us = now
+
+    def _take_causes(self, now: int, step_us: int) -> None:
+        recorder, last = self._world.recorder, self._causes
+        for name, count in recorder.counts.items():
+            if name.startswith(_CAUSES) and count != last.get(name, 0):
+                rate = (count - last.get(name, 0)) * 1_000_000 / step_us
+                recorder.timeseries.append((now, f"{name}_per_s", None, rate))
+                last[name] = count

@@ -82,7 +82,7 @@ class WebSocket(Line):
 
     def _upgrade(self) -> None:
         assert self.node is not None
-        request = UpgradeRequest(PATH, self._query, HEADERS, self.device.member.ip)
+        request = UpgradeRequest(PATH, self._query, HEADERS, self.device.ip)
         self._query = {}
         self.node.connect(self, request)
 
@@ -114,7 +114,7 @@ class WebSocket(Line):
         size = 0
         if self.device.world.wire:
             data, size = _encoded(frame)
-        if self.device.needs_size:
+        if self.device.needs_size or self.holds:
             size = on_the_wire(size or codec.frame_size(frame), masked=True)
         self.up(size, self._frame_at_node, data)
 
@@ -127,9 +127,8 @@ class WebSocket(Line):
         cost_us = node.costs.frame_us
         if self.auth_us is None and not self.authenticated_at_node:
             cost_us = node.costs.auth_us
-            if node.relay is not None:
-                # what counts is when the answer reached the relay, not when a worker gets round to it.
-                node.relay.note_arrival(self.conn, self.kernel.now)
+            # what counts is when the answer reached the relay, not when a worker gets round to it.
+            node.note_arrival(self)
         self._last_done_us = node.work(self.epoch, cost_us, self._last_done_us, self._handle, data)
 
     @property
@@ -161,7 +160,7 @@ class WebSocket(Line):
         size = 0
         if self.device.world.wire:
             data, size = _encoded(frame)
-        if self.device.needs_size:
+        if self.device.needs_size or self.holds:
             size = on_the_wire(size or codec.frame_size(frame), masked=False)
         self.down(size, self.device.frame_arrived, self, data)
         if self._held is not None:
@@ -242,6 +241,9 @@ class WebSocket(Line):
         node = self.node
         if self._at_node and node is not None and node.epoch == self.epoch:
             self._at_node = False
+            path = self.tcp.path
+            if path.blocked and path.changed_us is not None:
+                self.device.world.recorder.observe("half_open_s", self.kernel.now - path.changed_us, path.changed_us)
             node.disconnect(self, cause)
         self.release_node()
 

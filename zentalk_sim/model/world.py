@@ -62,7 +62,8 @@ class World:
         self.nodes = [RelayNode(self, index) for index in range(experiment.relay.nodes)]
         relay = experiment.relay
         self.balancer = Balancer(relay.balancer, self.nodes, relay.failure_detection_us)
-        self.bus = Bus(self.kernel, {node.name: node for node in self.nodes}, relay.bus_latency_us)
+        by_name = {node.name: node for node in self.nodes}
+        self.bus = Bus(self.kernel, by_name, relay.bus_latency_us, relay.bus_loss, self.streams.fresh("bus"))
         members = build_population(experiment, self.streams, self.crypto)
         register(members, self.store, self.start_us)
         self.conduct = Conduct(experiment.workload, self.kernel, _people(members), self.streams)
@@ -102,6 +103,9 @@ class World:
         """The run is over: write the rows of what is still under way, and close the books."""
         for device in self.devices:
             device.end_attempt(None, None)
+        if len(self.nodes) > 1:
+            self.recorder.count("bus.sent", self.bus.sent)
+            self.recorder.count("bus.lost", self.bus.lost)
         without = [device.lost_us for device in self.devices if device.lost_us is not None]
         self.recorder.finish(self.pending_copies(), without)
 

@@ -239,9 +239,9 @@ def _take_session(node: Node, conn: Connection, now: int) -> bool:
                 topics.drop(node, topic, conn.user, conn.device_id)
     if session is None or not resumed:
         session = Session("sess_" + draw.hex(12), "", conn.id)
-        node.store.sessions[key] = session
     session.conn, session.lost_us = conn.id, None
     session.resume_token = "res_" + draw.hex(32)
+    node.store.save_session(key, session)
     conn.session = session
     return resumed
 
@@ -271,6 +271,7 @@ def leave(node: Node, address: str, device_id: str, conn_id: int, now: int) -> N
     session = node.store.sessions.get((address, device_id))
     if session is not None and session.conn == conn_id:
         session.conn, session.lost_us = None, now
+        node.store.save_session((address, device_id), session)
     if user is None or not node.store.set_disconnected(address, device_id, conn_id):
         return
     user.last_seen_ms = now // 1000

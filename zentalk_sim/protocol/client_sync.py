@@ -140,8 +140,12 @@ class Inbox:
             self._host.fetch("ack", "", "POST", "/api/messages/ack", body, now, out)
         elif fresh:
             self._ask(now, out)
+        elif len(page) < self._host.config.fetch_page:
+            # All known, and no more behind them: these confirmations are still on their way. To wait until the
+            # mailbox is seen empty would hold live messages back for ever where one comes every second.
+            self._finish(now, out)
         else:
-            # All known already: our confirmations have not arrived yet. Ask again, but not in a tight loop.
+            # A full page, all known: more may lie behind it. Ask again, but not in a tight loop.
             self._retry(now, out)
 
     def acknowledged(self, status: int, now: int, out: Effects) -> None:

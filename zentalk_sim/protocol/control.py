@@ -6,7 +6,7 @@ A command's result, where it has one, is left in ``Node.result`` by the relay an
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -114,6 +114,17 @@ class Stop(_Command, frozen=True):
     """An orderly stop: every connection is closed with 1001 (R-12.1)."""
 
 
+class AdvanceClock(_Command, frozen=True):
+    """Whoever holds the relay's clock is about to move it to ``until_us`` (R-13.2).
+
+    With ``skip`` no PING is sent up to and at that instant; with ``wait`` the heartbeat goes on, and the holder of the
+    clock stops at each PING. The instants in between are run by ``handle_timeout`` as always.
+    """
+
+    until_us: int
+    heartbeat: Literal["skip", "wait"] = "skip"
+
+
 Command = (
     AddUser
     | AddDevice
@@ -127,6 +138,7 @@ Command = (
     | SendFrame
     | NodeLost
     | Stop
+    | AdvanceClock
 )
 
 
@@ -142,6 +154,7 @@ def _close_all(node: Node, user: User, code: int, reason: str) -> None:
         session = node.store.sessions.get((user.address, device_id))
         if session is not None:
             session.resumable = False
+            node.store.save_session((user.address, device_id), session)
         rest_account.disconnect(node, user, device_id, code, reason)
     for conn in list(node.conns.values()):
         if conn.user == user.address and conn.state == "challenged":
@@ -202,6 +215,11 @@ def execute(node: Node, command: Command, now: int) -> Any:
             for conn in list(node.conns.values()):
                 if conn.state != "ended":
                     node.close(conn, CloseCode.GOING_AWAY, "shutting_down")
+        case AdvanceClock():
+            if command.until_us < now:
+                raise ProtocolError(INVALID_MESSAGE, "time moves forward only", reason=MALFORMED, field="until_us")
+            if command.heartbeat == "skip":
+                node.skip_pings_until_us = max(node.skip_pings_until_us, command.until_us)
     return None
 
 
@@ -249,4 +267,5 @@ def _on_connection(node: Node, command: CloseConn | SendFrame, now: int) -> None
     else:
         if command.code in (CloseCode.AUTH_FAILED, CloseCode.BANNED, CloseCode.DEVICE_LIMIT) and conn.session:
             conn.session.resumable = False
+            node.store.save_session((conn.user, conn.device_id), conn.session)
         node.close(conn, command.code, command.reason)

@@ -48,6 +48,17 @@ def send_ping(node: Node, conn: Connection, now: int) -> None:
     node.note("heartbeats.sent", conn=conn)
 
 
+def skip_pings(node: Node, conn: Connection) -> None:
+    """R-13.2: the PINGs due in a span that the clock is moved over count as answered, and none is sent."""
+    assert conn.ping_due_us is not None
+    pace_us = interval_us(node, conn)
+    count = (node.skip_pings_until_us - conn.ping_due_us) // pace_us + 1
+    conn.ping_due_us += count * pace_us
+    conn.ping_timestamp_ms = None
+    conn.missed_in_a_row = 0
+    node.note("heartbeats.skipped", count, conn=conn)
+
+
 def pong_missed(node: Node, conn: Connection, now: int) -> None:
     """The time-out of a PING."""
     conn.pong_due_us = None

@@ -168,7 +168,7 @@ def _join(node: Node, conversation: str, sender: User, recipient: User, *, own: 
     store = node.store
     members = store.conversations.get(conversation)
     if members is None or (own and sender.address not in members):
-        store.conversations[conversation] = (sender.address, recipient.address)
+        store.set_conversation(conversation, (sender.address, recipient.address))
     if sender is not recipient and recipient.address not in sender.contacts:
         sender.contacts[recipient.address] = None
         recipient.contacts[sender.address] = None

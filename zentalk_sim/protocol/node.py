@@ -66,6 +66,8 @@ class Node:
         self.out: list[Effect] = []
         self.real_us: int | None = None
         """Real time of the input under way, where a test clock was moved (R-13.2)."""
+        self.skip_pings_until_us = 0
+        """No PING is sent up to and at this instant: the clock is being moved to it (R-13.2)."""
         self.rebind_streams()
 
     def rebind_streams(self) -> None:

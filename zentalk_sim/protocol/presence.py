@@ -66,6 +66,7 @@ def activity(node: Node, conn: Connection, user: User, now: int) -> None:
     if device is not None:
         device.last_active_us = now
     user.last_seen_ms = now // 1000
+    node.store.note_activity(user, conn.device_id)
     conn.away_due_us = now + node.config.presence.away_after_ms * 1000
     place = node.store.connected(conn.user).get(conn.device_id)
     if place is not None and place.conn == conn.id and place.away:

@@ -47,6 +47,7 @@ class RelayImage(Struct):
     timers: list[tuple[int, str, Any]]
     expiry_armed: bool
     store: StoreImage
+    skip_pings_until_us: int = 0
 
 
 def _authority(seed: bytes, crypto: Crypto) -> TokenAuthority:
@@ -280,7 +281,10 @@ class Relay:
                 node.abort(conn, "heartbeat")
                 return
         if conn.ping_due_us is not None and conn.ping_due_us <= at:
-            heartbeat.send_ping(node, conn, at)
+            if at <= node.skip_pings_until_us:
+                heartbeat.skip_pings(node, conn)
+            else:
+                heartbeat.send_ping(node, conn, at)
         if conn.warn_due_us is not None and conn.warn_due_us <= at:
             token_refresh.warn(node, conn, at)
         if conn.away_due_us is not None and conn.away_due_us <= at:
@@ -310,8 +314,18 @@ class Relay:
             timers=[(at, kind, key) for at, _, kind, key in node.timers.entries()],
             expiry_armed=node.expiry_armed,
             store=node.store.image(),
+            skip_pings_until_us=node.skip_pings_until_us,
         )
         return msgspec.msgpack.encode(image)
+
+    def restarted(self, store: MemoryStore) -> Relay:
+        """The relay that comes after this one has stopped or died: its settings and seed, a store loaded anew.
+
+        It has no connection and no timer; give it the command ``NodeLost`` with its own name first.
+        """
+        node = self._node
+        streams = Streams(node.streams.key, store.counters.boot)
+        return Relay(node.config, streams=streams, store=store, crypto=node.crypto, node=node.name)
 
     @classmethod
     def restored(
@@ -341,6 +355,7 @@ class Relay:
         for at, kind, key in image.timers:
             node.timers.arm(at, kind, tuple(key) if isinstance(key, list) else key)
         node.expiry_armed = image.expiry_armed
+        node.skip_pings_until_us = image.skip_pings_until_us
         return relay
 
 

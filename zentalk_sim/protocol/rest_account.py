@@ -114,7 +114,7 @@ def _described(device: Device) -> dict[str, Any]:
         "device_id": device.device_id,
         "device_name": device.name,
         "device_type": device.type,
-        "push_token": device.push_token is not None,
+        "push_token": device.push_token,
         "registered_at": device.registered_us // 1000,
         "last_active": None if device.last_active_us is None else device.last_active_us // 1000,
     }
@@ -149,7 +149,7 @@ def register_device(node: Node, caller: Caller, request: Request, _path: dict[st
 
 def list_devices(node: Node, caller: Caller, request: Request, _path: dict[str, str], now: int) -> tuple[int, Any]:
     """The user's devices in the order of their registration."""
-    return 200, {"devices": [_described(device) for device in caller.user.devices.values()]}
+    return 200, [_described(device) for device in caller.user.devices.values()]
 
 
 def remove_device(node: Node, caller: Caller, request: Request, path: dict[str, str], now: int) -> tuple[int, Any]:
@@ -163,7 +163,7 @@ def remove_device(node: Node, caller: Caller, request: Request, path: dict[str, 
 
 def forget_device(node: Node, user: User, device_id: str) -> None:
     """Take a device off a user."""
-    session = node.store.sessions.pop((user.address, device_id), None)
+    session = node.store.drop_session((user.address, device_id))
     if session is not None:
         for topic in session.topics:
             topics.drop(node, topic, user.address, device_id)

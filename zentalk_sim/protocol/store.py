@@ -8,6 +8,7 @@ the methods that change something.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 import msgspec
 
@@ -30,6 +31,9 @@ from zentalk_sim.protocol.records import (
 
 class MemoryStore:
     """The store in memory."""
+
+    is_durable: ClassVar[bool] = False
+    """Whether what happens must be committed before any of its effects may be seen."""
 
     def __init__(self, signing_seed: bytes = b"", dedup: DedupConfig | None = None) -> None:
         self.signing_seed = signing_seed
@@ -57,6 +61,17 @@ class MemoryStore:
         """(user, device, conversation) → last accepted TYPING_START, and when typing stops by itself."""
         self.seen_ids = SeenIds(dedup or DedupConfig())
 
+    # --- durability ----------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Make what has changed durable. A store in memory has nothing to do."""
+
+    def close(self) -> None:
+        """Give back what the store holds open; what was not committed is lost."""
+
+    def note_progress(self, key: DeviceKey) -> None:
+        """A frame came in or went out on a session, whose counters stand in the record that ``sessions`` holds."""
+
     # --- users and devices ---------------------------------------------------------------------------
 
     def user(self, address: str) -> User | None:
@@ -66,6 +81,9 @@ class MemoryStore:
     def save_user(self, user: User) -> None:
         """Add a user, or keep what was changed in one (devices, settings, contacts and keys included)."""
         self.users[user.address] = user
+
+    def note_activity(self, user: User, device_id: str) -> None:
+        """A user and one of its devices were active: what ``save_user`` would keep, but for every frame."""
 
     def adopt_waiting(self, user: User, device: Device) -> None:
         """Hand a user's first device the copies that waited for one (R-6.2)."""
@@ -110,6 +128,10 @@ class MemoryStore:
         if message.copies == 0:
             message.body = None
         return message
+
+    def set_conversation(self, conversation_id: str, members: tuple[str, str]) -> None:
+        """Fix the two members of a conversation (R-6.4)."""
+        self.conversations[conversation_id] = members
 
     def forget_message(self, message_id: str) -> None:
         """Take an entry out of the index."""
@@ -175,6 +197,14 @@ class MemoryStore:
             del self.presence[address]
         return True
 
+    def save_session(self, key: DeviceKey, session: Session) -> None:
+        """Begin a device's session, or keep what was changed in it; its counters run on without this."""
+        self.sessions[key] = session
+
+    def drop_session(self, key: DeviceKey) -> Session | None:
+        """Forget a device's session; the one there was."""
+        return self.sessions.pop(key, None)
+
     def count_ip(self, node: str, ip: str, change: int) -> None:
         """Add to the connections that an IP has on a node."""
         for counts in (self.ip_connections, self.node_ips.setdefault(node, {})):
@@ -221,6 +251,28 @@ class MemoryStore:
     def snapshot(self) -> bytes:
         """The image as MessagePack."""
         return msgspec.msgpack.encode(self.image())
+
+    def restarted(self, dedup: DedupConfig | None = None) -> MemoryStore:
+        """The store as a relay that starts anew finds it; this one is not to be used any more.
+
+        Connections are gone, but stand in ``presence`` until the command ``NodeLost`` has ended them; what others
+        were shown and who was typing are forgotten with them. The boot number counts up.
+        """
+        image = msgspec.msgpack.decode(self.snapshot(), type=StoreImage)
+        image.counters.boot += 1
+        image.shown_status, image.typing, image.node_ips = {}, [], {}
+        return MemoryStore.of_image(image, dedup)
+
+    def drop_future(self, now_us: int) -> None:
+        """Forget what a clock that was moved ahead left behind, and what would hold up a relay whose clock was not.
+
+        Limiters that were filled after ``now_us`` are dropped, and sessions lost after it count as lost now.
+        """
+        for operation, scope in [key for key, state in self.limits.items() if state.refilled_us > now_us]:
+            del self.limits[operation, scope]
+        for session in self.sessions.values():
+            if session.lost_us is not None and session.lost_us > now_us:
+                session.lost_us = now_us
 
     @classmethod
     def restored(cls, snapshot: bytes, dedup: DedupConfig | None = None) -> MemoryStore:

@@ -65,6 +65,7 @@ def handle_subscribe(node: Node, conn: Connection, user: User, payload: Topics, 
     for topic in wanted:
         held[topic] = None
         node.store.subscribers.setdefault(topic, {})[conn.user, conn.device_id] = None
+    node.store.save_session((conn.user, conn.device_id), conn.session)
     for topic in wanted:
         if topic.startswith("presence:"):
             node.send(conn, "PRESENCE_UPDATE", describe(node, node.store.users[topic.partition(":")[2]]), now)
@@ -88,6 +89,7 @@ def handle_unsubscribe(node: Node, conn: Connection, user: User, payload: Topics
         if topic in conn.session.topics:
             del conn.session.topics[topic]
             drop(node, topic, conn.user, conn.device_id)
+    node.store.save_session((conn.user, conn.device_id), conn.session)
 
 
 def drop(node: Node, topic: str, address: str, device_id: str) -> None:

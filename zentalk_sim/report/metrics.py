@@ -37,6 +37,7 @@ TITLES = {
     "ack_latency_ms": "Acknowledgement latency",
     "reconnect_time_s": "Reconnect time",
     "rtt_ms": "Round trip",
+    "half_open_s": "Half-open at the relay",
     "queue_depth": "Queue depth",
 }
 """What tables and pictures call the metrics, in the order they are shown."""

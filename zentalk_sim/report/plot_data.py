@@ -131,6 +131,7 @@ _PREFIXES = (
     ("copies.dropped.", "copy dropped: ", "messages"),
     ("rate_limited.", "rate-limited: ", "messages"),
     ("errors.", "error: ", "messages"),
+    ("client.connections.", "dropped by the device: ", "connections"),
     ("connections.closed.", "connection closed: ", "connections"),
     ("connections.refused.", "connection refused: ", "connections"),
     ("connections.lost.", "connection lost: ", "connections"),

@@ -8,13 +8,16 @@ from typing import Any
 
 from msgspec import Struct
 
-from zentalk_sim.report import style
+from zentalk_sim.report import detail_plots, style
+from zentalk_sim.report.detail_data import read_device_states, read_timelines
 from zentalk_sim.report.histogram import Histogram
 from zentalk_sim.report.plot_data import Attempts, Cause, Series, causes, cdf, read_attempts, read_series, thin
 from zentalk_sim.report.results import Results
 from zentalk_sim.report.summary import figure as number
 
 CONNECTED = "devices.connected"
+HELD = "node.connections"
+WAITING, ACCEPTS = "queue_depth", "accept_queue"
 _LEGEND_PAD = 26
 """Points between axes and title where the legend stands between them."""
 
@@ -33,6 +36,8 @@ class _Data(Struct):
 
     results: Results
     connected: Series
+    held: Series
+    """Connections open at the relay, whether their device is still there or not."""
     attempts: Attempts
     causes: list[Cause]
 
@@ -40,7 +45,11 @@ class _Data(Struct):
 def draw_all(results: Results, folder: Path) -> list[Picture]:
     """Draw every picture of a run from its folder's tables into ``plots/``; the overview comes first."""
     data = _Data(
-        results, read_series(results, folder, CONNECTED), read_attempts(results, folder), causes(results.counts)
+        results,
+        read_series(results, folder, CONNECTED),
+        read_series(results, folder, HELD),
+        read_attempts(results, folder),
+        causes(results.counts),
     )
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
@@ -59,13 +68,52 @@ def draw_all(results: Results, folder: Path) -> list[Picture]:
             figure = style.new_figure(style.SINGLE, results)
             text = draw(figure.subplots(), data)
             pictures.append(Picture(name, title, text, style.save(figure, plots, name)))
+        pictures += _details(results, folder, plots)
         if data.causes:
             text, figure = draw_causes(data)
             pictures.append(Picture("causes", "Drops, errors and closes", text, style.save(figure, plots, "causes")))
-        else:
+    drawn = {picture.name for picture in pictures}
+    for name in (*OPTIONAL, "causes"):
+        if name not in drawn:
             # An earlier drawing of the same folder may have left one.
             for suffix in ("png", "svg"):
-                (plots / f"causes.{suffix}").unlink(missing_ok=True)
+                (plots / f"{name}.{suffix}").unlink(missing_ok=True)
+    return pictures
+
+
+OPTIONAL = ("queue_depth", "message_timelines", "device_states")
+"""Pictures drawn only where there is something to show."""
+
+
+def _details(results: Results, folder: Path, plots: Path) -> list[Picture]:
+    pictures = []
+    waiting, accepts = read_series(results, folder, WAITING), read_series(results, folder, ACCEPTS)
+    timelines, states = read_timelines(folder), read_device_states(results, folder)
+    draws: list[tuple[str, str, bool, Callable[[Any], str]]] = [
+        (
+            "queue_depth",
+            "Work waiting for a CPU",
+            any(waiting.values.get("", ())),
+            lambda axes: detail_plots.draw_queue(axes, results, waiting, accepts),
+        ),
+        (
+            "message_timelines",
+            "Single messages",
+            bool(timelines),
+            lambda axes: detail_plots.draw_timelines(axes, timelines),
+        ),
+        (
+            "device_states",
+            "States of one device",
+            states is not None and states.attempts > 1,
+            lambda axes: detail_plots.draw_states(axes, results, states) if states is not None else "",
+        ),
+    ]
+    for name, title, is_worth, draw in draws:
+        if is_worth:
+            figure = style.new_figure(style.SINGLE, results)
+            text = draw(figure.subplots())
+            pictures.append(Picture(name, title, text, style.save(figure, plots, name)))
     return pictures
 
 
@@ -85,13 +133,32 @@ def draw_connected(axes: Any, data: _Data) -> str:
             label = style.plain(f"node {node}" if node.isdigit() else node, 24)
             axes.step([t / seconds for t in x], y, where="post", color=colour, ls=dash, lw=1.2, label=label)
     x, y = thin(series.at_s[""], series.values[""])
-    axes.step([t / seconds for t in x], y, where="post", color=style.BLUE, lw=2.0, label="all nodes")
+    axes.step([t / seconds for t in x], y, where="post", color=style.BLUE, lw=2.0, label="devices, all")
+    top, more = max(*y, 1.0), ""
+    beyond = _excess(series, data.held)
+    shows_held = beyond > 0.01 * top
+    if shows_held:
+        xh, yh = thin(data.held.at_s[""], data.held.values[""])
+        label = "connections open at the relay"
+        axes.step([t / seconds for t in xh], yh, where="post", color=style.INK, ls=":", lw=1.5, label=label)
+        top = max(top, *yh)
+        more = f" The relay held at most {beyond:,.0f} connections more than devices had."
     if 1 < len(nodes) <= len(style.LINES) - 1:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    axes.set_ylim(0, max(*y, 1) * 1.06)
+    elif shows_held:
+        axes.legend(loc="lower right")
+    axes.set_ylim(0, top * 1.06)
     style.whole_numbers(axes)
     style.shade_faults(axes, data.results, seconds)
-    return f"Connected devices: at most {max(y):,.0f}, {y[-1]:,.0f} at the end."
+    return f"Connected devices: at most {max(y):,.0f}, {y[-1]:,.0f} at the end.{more}"
+
+
+def _excess(connected: Series, held: Series) -> float:
+    """How many connections the relay held at most, at one sample, beyond those that devices had."""
+    if not held.at_s:
+        return 0.0
+    by_time = dict(zip(connected.at_s[""], connected.values[""], strict=True))
+    return max((v - by_time[t] for t, v in zip(held.at_s[""], held.values[""], strict=True) if t in by_time), default=0)
 
 
 def draw_attempts(axes: Any, data: _Data) -> str:

@@ -247,25 +247,29 @@ def _place(table: Table, schema: TableSchema, path: Path) -> None:
         shutil.copyfile(table, path)
 
 
-def _manifest(results: Results, plots: bool, command: Sequence[str] | None) -> dict[str, Any]:
+def versions() -> dict[str, Any]:
+    """``platform`` and ``versions`` of this project, Python and the libraries, for a manifest."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
     from zentalk_sim import __version__
 
-    if command is None:
-        command = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv and sys.argv[0] else []
-    versions = {"zentalk-sim": __version__, "python": platform.python_version()}
+    found = {"zentalk-sim": __version__, "python": platform.python_version()}
     for package in ("matplotlib", "msgspec", "numpy", "pandas", "pyarrow", "simpy"):
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
             continue
+    return {"platform": platform.platform(), "versions": found}
+
+
+def _manifest(results: Results, plots: bool, command: Sequence[str] | None) -> dict[str, Any]:
+    if command is None:
+        command = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv and sys.argv[0] else []
     return {
         "command": shlex.join(command),
         "events": results.events,
-        "platform": platform.platform(),
         "plots": plots,
-        "versions": versions,
         "wall_s": round(results.wall_s, 3),
+        **versions(),
     }

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zentalk_sim.report.results import Results, RunFolderError, check_table, read_results
 from zentalk_sim.report.summary import results_table, summarise
 from zentalk_sim.trace.tables import CONNECTIONS, MESSAGES, TIMESERIES, TableSchema, TableWriter, read_pandas
+
+if TYPE_CHECKING:
+    from zentalk_sim.report.sweep_results import Sweep
 
 
 class Run:
@@ -65,7 +68,9 @@ class Run:
         return summary_tables(self.results, self.summary)
 
 
-def load(path: str | os.PathLike[str]) -> Run:
-    """The run kept in a folder. Raises RunFolderError where the folder holds none."""
+def load(path: str | os.PathLike[str]) -> Run | Sweep:
+    """The run or the sweep kept in a folder. Raises RunFolderError where the folder holds neither."""
+    from zentalk_sim.report.sweep_results import is_sweep, load_sweep
+
     folder = Path(path)
-    return Run(read_results(folder), folder)
+    return load_sweep(folder) if is_sweep(folder) else Run(read_results(folder), folder)

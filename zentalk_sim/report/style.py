@@ -73,13 +73,18 @@ def house_style() -> Iterator[None]:
 
 
 def new_figure(size: tuple[float, float], results: Results) -> Any:
-    """An empty figure with its caption; the layout keeps clear of it."""
+    """An empty figure with its run's caption; the layout keeps clear of it."""
+    caption = f"{plain(results.name)} · seed {results.seed} · digest {results.digest[:12] or 'none'}"
+    return captioned_figure(size, caption)
+
+
+def captioned_figure(size: tuple[float, float], caption: str) -> Any:
+    """An empty figure with a line below; the layout keeps clear of it."""
     from matplotlib.figure import Figure
 
     figure: Any = Figure(figsize=size, layout="constrained")
     margin = 0.30 / size[1]
     figure.get_layout_engine().set(rect=(0, margin, 1, 1 - margin), w_pad=0.08, h_pad=0.08)
-    caption = f"{plain(results.name)} · seed {results.seed} · digest {results.digest[:12] or 'none'}"
     figure.text(0.01, 0.09 / size[1], caption, fontsize=8, color=FAINT, va="bottom")
     return figure
 

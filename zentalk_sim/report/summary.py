@@ -10,6 +10,7 @@ from zentalk_sim.report.metrics import metric_order, statistics, title_of, unit_
 if TYPE_CHECKING:
     from zentalk_sim.report.results import Results
 
+_LONG_MS = 10_000_000
 WIDTH = 100
 """The most columns a line of the printed table takes."""
 
@@ -111,9 +112,13 @@ def _metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     width = min(width, WIDTH - 60)
     lines = [f"{'Metric':<{width + 2}} {'unit':<5} {'count':>11}" + "".join(f"{q:>10}" for q in quantiles)]
     for name in metric_order(metrics):
-        entry = metrics[name]
-        cells = "".join(f"{figure(entry[q]):>10}" for q in quantiles)
-        row = f"  {_cut(_metric_words(name), width):<{width}} {unit_of(name).name:<5} {entry['count']:>11,}{cells}"
+        entry, unit = metrics[name], unit_of(name).name
+        values = [entry[q] for q in quantiles]
+        if unit == "ms" and (entry["max"] or 0) >= _LONG_MS:
+            # Weeks in a mailbox do not fit a column of milliseconds.
+            unit, values = "s", [None if value is None else float(value / 1000) for value in values]
+        cells = "".join(f"{figure(value):>10}" for value in values)
+        row = f"  {_cut(_metric_words(name), width):<{width}} {unit:<5} {entry['count']:>11,}{cells}"
         lines.append(row)
         if entry.get("censored"):
             lines.append(f"    and {entry['censored']:,} not yet done at the end of the run")

@@ -11,7 +11,7 @@ A recording contains the signing key and every token: it is a secret of the rela
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +25,8 @@ from zentalk_sim.protocol.upgrade import UpgradeRequest
 from zentalk_sim.trace.recording_outputs import OUTPUT_KINDS, Output, Sent, output_line, unfold
 
 FORMAT: Final = 1
+Direction = Literal["in", "out"]
+"""As the relay sees it."""
 
 
 class RecordingError(Exception):
@@ -138,6 +140,13 @@ class Configured(_Input, frozen=True, tag="config"):
     config: RelayConfig
 
 
+class Restarted(_Input, frozen=True, tag="restart"):
+    """Another core took over, without connections: its settings, and ``snapshot``, all that it had."""
+
+    config: RelayConfig
+    snapshot: bytes
+
+
 class Crashed(_Input, frozen=True, tag="crash"):
     """The input before raised inside the core; ``c`` is its connection, if it had one (R-12.2)."""
 
@@ -160,9 +169,29 @@ Input = (
     | Asked
     | Commanded
     | Configured
+    | Restarted
     | Crashed
     | End
 )
+
+
+class Wire(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="e", tag="wire"):
+    """What a fault rule made of a frame, where the wire and the core differ; replay passes over it.
+
+    ``of`` names the core's frame, by the first 16 hex digits of its payload's SHA-256, and is absent where the core
+    knows of none. ``data`` is the frame on the wire, ``data64`` where it is no text; both are absent where the frame
+    was never there. For direction ``in`` the wire's frame came in, and the core heard ``of`` or nothing.
+    """
+
+    t: int
+    c: int
+    dir: Direction
+    rule: str
+    did: str
+    of: str | None = None
+    data: str | None = None
+    data64: bytes | None = None
+    binary: bool = False
 
 
 def _upgrade(relay: Relay, e: Upgrade) -> list[Effect]:
@@ -212,6 +241,10 @@ def _configured(relay: Relay, e: Configured) -> list[Effect]:
     return []
 
 
+def _restarted(relay: Relay, e: Restarted) -> list[Effect]:
+    raise AssertionError("the holder of the core puts another in its place")
+
+
 def _crashed(relay: Relay, e: Crashed) -> list[Effect]:
     return relay.crashed(e.c, e.t)
 
@@ -232,6 +265,7 @@ _FEED: Final[dict[type, Callable[[Relay, Any], list[Effect]]]] = {
     Asked: _asked,
     Commanded: _commanded,
     Configured: _configured,
+    Restarted: _restarted,
     Crashed: _crashed,
     End: _end,
 }
@@ -261,6 +295,11 @@ def input_line(event: Input) -> bytes:
     return _encode(event) + b"\n"
 
 
+def wire_line(event: Wire) -> bytes:
+    """What a fault rule did, as its line, newline included."""
+    return _encode(event) + b"\n"
+
+
 def header_line(relay: Relay, seed: int | str, versions: dict[str, str], now_us: int) -> bytes:
     """The header for a recording that begins now, with the relay's snapshot; call it between two inputs."""
     snapshot = relay.snapshot()
@@ -271,15 +310,18 @@ def header_line(relay: Relay, seed: int | str, versions: dict[str, str], now_us:
 __all__ = [
     "FORMAT",
     "OUTPUT_KINDS",
+    "Direction",
     "Header",
     "Input",
     "Output",
     "RecordingError",
     "Sent",
+    "Wire",
     "connection_of",
     "feed",
     "header_line",
     "input_line",
     "output_line",
     "unfold",
+    "wire_line",
 ]

@@ -1,21 +1,24 @@
 """Replay: a recording's inputs fed to a fresh core, every output compared byte for byte with what was recorded.
 
 The lines of outputs are made by the same function that wrote them and compared as bytes, so nothing of an
-output is left out of the comparison. Reading is bounded line by line, and a file is never trusted: what is no
+output is left out of the comparison. Lines of kind ``wire``, what a fault rule did to a frame after the core, are
+passed over: the core's own bytes are compared. Reading is bounded line by line, and a file is never trusted: what is no
 recording, or has been tampered with, ends in a RecordingError that names the line.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from os import PathLike, fspath
-from typing import BinaryIO, Final
+from os import PathLike
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from zentalk_sim.protocol.config import RelayConfig
 from zentalk_sim.protocol.errors import ProtocolError
 from zentalk_sim.protocol.relay import Relay
+from zentalk_sim.trace.lines import TraceLines
 from zentalk_sim.trace.recording import (
     FORMAT,
     OUTPUT_KINDS,
@@ -24,15 +27,18 @@ from zentalk_sim.trace.recording import (
     Header,
     Input,
     RecordingError,
+    Restarted,
     feed,
     output_line,
     unfold,
 )
 
-_MAX_HEADER_BYTES: Final = 1 << 30
-_MAX_LINE_BYTES: Final = 16 << 20
+_CONTEXT_LINES: Final = 8
+"""How many lines before a difference are shown with it."""
+_MAX_SHOWN_CHARACTERS: Final = 500
 _MAX_BLOOM_CAPACITY: Final = 100_000_000
 _MAX_TIME_US: Final = 1 << 56
+_WIRE: Final = b'{"e":"wire",'
 _decode_input = msgspec.json.Decoder(Input).decode
 
 
@@ -45,6 +51,10 @@ class Difference(Struct, frozen=True):
     line: int
     recorded: str | None
     replayed: str | None
+    context: tuple[str, ...] = ()
+    """The recording's lines just before, oldest first, long ones cut."""
+    event: int | None = None
+    """The line of the input that was being replayed."""
 
 
 class ReplayResult(Struct, frozen=True):
@@ -59,18 +69,9 @@ class _Probe(Struct):
     e: str = ""
 
 
-def _readline(file: BinaryIO, name: str, number: int, limit: int) -> bytes:
-    line = file.readline(limit)
-    if line and not line.endswith(b"\n"):
-        if len(line) >= limit:
-            raise RecordingError(f"{name}:{number}: this line is longer than {limit} bytes")
-        raise RecordingError(f"{name}:{number}: the last line is cut off; delete it to replay what is before it")
-    return line
-
-
-def read_header(file: BinaryIO, name: str) -> Header:
-    """The header of a recording. Raises RecordingError."""
-    line = _readline(file, name, 1, _MAX_HEADER_BYTES)
+def read_header(lines: TraceLines) -> Header:
+    """The header of a recording, which is the next line. Raises RecordingError."""
+    name, line = lines.name, lines.read()
     if not line:
         raise RecordingError(f"{name}:1: the file is empty; a recording begins with a header line")
     if b'"zentalk_trace"' not in line[:4096]:
@@ -88,19 +89,17 @@ def read_header(file: BinaryIO, name: str) -> Header:
         header = msgspec.convert(probe, Header)
     except msgspec.ValidationError as error:
         raise RecordingError(f"{name}:1: header: {error}") from None
-    if header.config.dedup.bloom_capacity > _MAX_BLOOM_CAPACITY:
-        raise RecordingError(f"{name}:1: header: config.dedup.bloom_capacity is above {_MAX_BLOOM_CAPACITY}")
     return header
 
 
-def _restored(header: Header, name: str) -> Relay:
+def _restored(snapshot: bytes, config: RelayConfig, where: str) -> Relay:
+    if config.dedup.bloom_capacity > _MAX_BLOOM_CAPACITY:
+        raise RecordingError(f"{where}: config.dedup.bloom_capacity is above {_MAX_BLOOM_CAPACITY}")
     try:
-        return Relay.restored(header.snapshot, header.config)
+        return Relay.restored(snapshot, config)
     except Exception as error:
         # A snapshot that decodes may still contradict itself anywhere; whatever that raises means one thing here.
-        raise RecordingError(
-            f"{name}:1: header: the snapshot cannot be restored ({error or type(error).__name__})"
-        ) from error
+        raise RecordingError(f"{where}: the snapshot cannot be restored ({error or type(error).__name__})") from error
 
 
 class _Replay:
@@ -115,18 +114,21 @@ class _Replay:
         self._raised: Exception | None = None
         self._now_us = relay.now_us
         self._ended = False
+        self._event = 0
 
     def line(self, line: bytes, number: int) -> Difference | None:
         """Take one line; the difference it shows, if it does."""
-        if self._ended:
-            raise RecordingError(f"{self.name}:{number}: there is more after the recording's end")
         due = self._due
-        if due:
-            if due[0] != line:
-                return Difference(number, _text(line), _text(due[0]))
+        if due and due[0] == line:
             due.popleft()
             self.outputs += 1
             return None
+        if line.startswith(_WIRE):
+            return None
+        if self._ended:
+            raise RecordingError(f"{self.name}:{number}: there is more after the recording's end")
+        if due:
+            return Difference(number, _text(line), _text(due[0]))
         try:
             event: Input = _decode_input(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
@@ -139,12 +141,16 @@ class _Replay:
         if not self._now_us <= event.t <= _MAX_TIME_US:
             raise RecordingError(f"{self.name}:{number}: t is {event.t}, after {self._now_us} in the event before")
         self._now_us = event.t
+        self._event = number
         if self._raised is not None and type(event) is not Crashed:
             return Difference(number, _text(line), f"the input before raised {self._raised!r}")
         if self._raised is None and type(event) is Crashed:
             return Difference(number, _text(line), "the input before did not raise")
         self._raised = None
         self.events += 1
+        if type(event) is Restarted:
+            self.relay = _restored(event.snapshot, event.config, f"{self.name}:{number}: restart")
+            return None
         try:
             effects = feed(self.relay, event)
         except ProtocolError:
@@ -166,9 +172,19 @@ class _Replay:
             return Difference(number, None, f"the last input raised {self._raised!r}")
         return None
 
+    @property
+    def event_line(self) -> int | None:
+        """The line of the last input."""
+        return self._event or None
+
 
 def _text(line: bytes) -> str:
     return line.decode("utf-8", "backslashreplace").rstrip("\n")
+
+
+def _shown(line: bytes) -> str:
+    text = _text(line[: 4 * _MAX_SHOWN_CHARACTERS])
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else text[:_MAX_SHOWN_CHARACTERS] + "…"
 
 
 def _kind(line: bytes) -> str:
@@ -179,22 +195,24 @@ def _kind(line: bytes) -> str:
 
 
 def replay_file(path: str | PathLike[str]) -> ReplayResult:
-    """Replay a recording up to its end or the first difference.
+    """Replay a recording up to its end or the first difference; gzip is known by its first bytes.
 
     Raises RecordingError (``file:line: message``) for what is no recording or is cut off, OSError where it
     cannot be read.
     """
-    name = fspath(path)
-    with open(path, "rb") as file:
-        header = read_header(file, name)
-        replay = _Replay(_restored(header, name), name)
-        number = 2
+    with TraceLines(path) as lines:
+        header = read_header(lines)
+        replay = _Replay(_restored(header.snapshot, header.config, f"{lines.name}:1: header"), lines.name)
+        before: deque[bytes] = deque(maxlen=_CONTEXT_LINES)
         difference: Difference | None = None
-        while line := _readline(file, name, number, _MAX_LINE_BYTES):
-            difference = replay.line(line, number)
+        while line := lines.read():
+            difference = replay.line(line, lines.number)
             if difference is not None:
                 break
-            number += 1
+            before.append(line)
         else:
-            difference = replay.end(number)
+            difference = replay.end(lines.number)
+    if difference is not None:
+        context = tuple(_shown(line) for line in before)
+        difference = msgspec.structs.replace(difference, context=context, event=replay.event_line)
     return ReplayResult(replay.events, replay.outputs, difference)

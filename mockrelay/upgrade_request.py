@@ -1,0 +1,61 @@
+"""Reading an upgrade request: its headers as the core takes them, and what is answered to one that is none.
+
+Sources: RFC 9112 §3 (the request line's and headers' sizes), RFC 6455 §4.2.1 (what an upgrade is).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from zentalk_sim.protocol.errors import INVALID_MESSAGE
+from zentalk_sim.protocol.upgrade import PATH
+
+
+class NoUpgrade(NamedTuple):
+    """Why a request is no upgrade, as it is answered."""
+
+    status: int
+    message: str
+    headers: dict[str, str]
+    error_code: str = INVALID_MESSAGE
+
+
+def path_of(head: bytes) -> str:
+    """The request target as it stands in the first line; empty where there is none."""
+    words = head.split(b"\r\n", 1)[0].split(b" ")
+    return words[1].decode("latin-1") if len(words) > 1 else ""
+
+
+def headers_of(request: Request) -> dict[str, str]:
+    """The headers by lower-case name, repeated ones joined (RFC 9110 §5.3)."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers.raw_items():
+        name = name.lower()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def unreadable(parser: ServerProtocol) -> NoUpgrade:
+    """The answer to a request that the parser could not read."""
+    # By name, since older releases of the library tell a bad request from a long one by no class of its own.
+    error = type(parser.handshake_exc).__name__
+    if error == "RequestLineTooLong":
+        return NoUpgrade(414, "the request line is too long", {})
+    if error in ("HeaderLineTooLong", "TooManyHeaders"):
+        return NoUpgrade(431, "the request's headers are too long or too many", {})
+    return NoUpgrade(400, "not an HTTP/1.1 upgrade request", {})
+
+
+def no_upgrade(request: Request, headers: dict[str, str]) -> NoUpgrade | None:
+    """The answer to a request that is no upgrade at all (RFC 6455 §4.2.1); None where it is one."""
+    if request.method != "GET":
+        return NoUpgrade(405, f"{request.method[:20]} is not allowed here", {"Allow": "GET"})
+    options = [option.strip().lower() for option in headers.get("connection", "").split(",")]
+    protocols = [protocol.strip().lower() for protocol in headers.get("upgrade", "").split(",")]
+    if request.protocol != "HTTP/1.1" or "upgrade" not in options or "websocket" not in protocols:
+        message = f"{PATH} is a WebSocket endpoint: connect with a WebSocket client"
+        return NoUpgrade(426, message, {"Upgrade": "websocket", "Connection": "Upgrade, close"})
+    return None

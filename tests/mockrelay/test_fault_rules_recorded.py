@@ -1,0 +1,90 @@
+"""A recording of a relay under fault rules: it replays exactly, and keeps the core's bytes and the wire's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.mockrelay.fault_support import rule, written
+from tests.mockrelay.live_support import connected, run, serving, user_of
+from zentalk_sim.trace.replay import replay_file
+
+SENT = {"event": "frame_in", "type": "MESSAGE_SEND"}
+ACKED = {"event": "frame_out", "type": "MESSAGE_ACK"}
+PROBE = {"type": "PROBE"}
+
+
+def wire_lines(path: Path) -> list[dict[str, Any]]:
+    return [line for line in map(json.loads, path.read_text().splitlines()) if line.get("e") == "wire"]
+
+
+def test_a_recording_with_every_change_must_replay_and_keep_both_sides(tmp_path: Path) -> None:
+    path = tmp_path / "faults.jsonl"
+
+    async def body() -> None:
+        async with serving("alice", "bob", record=str(path), settings={"limits": {"send_message": "off"}}) as relay:
+            bob = user_of(relay, "bob")
+            async with connected(relay, "alice") as alice:
+                actions: list[tuple[dict[str, str], str, dict[str, Any]]] = [
+                    (SENT, "drop", {}),
+                    (SENT, "corrupt", {"kind": "bad_json"}),
+                    (SENT, "duplicate", {}),
+                    (SENT, "replace", {"frame": PROBE}),
+                    (SENT, "inject", {"frame": PROBE}),
+                    (SENT, "error", {"error_code": "INTERNAL_ERROR"}),
+                    (ACKED, "drop", {}),
+                    (ACKED, "corrupt", {"kind": "bit_flip"}),
+                    (ACKED, "duplicate", {}),
+                    (ACKED, "replace", {"frame": PROBE}),
+                    (ACKED, "inject", {"frame": PROBE}),
+                ]
+                for match, do, parameters in actions:
+                    rule(relay, match, do, times=1, **parameters)
+                for _ in range(len(actions) + 1):
+                    await alice.message(bob)
+                await written(relay, len(actions) + 1, **SENT)
+                rule(relay, SENT, "close", code=4321)
+                await alice.message(bob)
+                await alice.ws.wait_closed()
+
+    run(body())
+    result = replay_file(path)
+    assert result.first_difference is None, result
+    lines = wire_lines(path)
+    said = [(line["dir"], line["did"], "of" in line, "data" in line or "data64" in line) for line in lines]
+    assert sorted(said) == sorted(
+        [
+            # direction, action, the core knows of the frame, it was on the wire
+            ("in", "drop", False, True),
+            ("in", "corrupt", True, True),
+            ("in", "duplicate", True, False),
+            ("in", "replace", True, True),
+            ("in", "inject", True, False),
+            ("in", "error", False, True),
+            ("in", "close", False, True),
+            ("out", "drop", True, False),
+            ("out", "corrupt", True, True),
+            ("out", "duplicate", False, True),
+            ("out", "replace", True, True),
+            ("out", "inject", False, True),
+        ]
+    )
+    assert {line["rule"] for line in lines} == {f"test {line['did']}" for line in lines}
+
+
+def test_delays_and_errors_must_not_keep_a_recording_from_replaying(tmp_path: Path) -> None:
+    path = tmp_path / "delays.jsonl"
+
+    async def body() -> None:
+        async with serving("alice", "bob", record=str(path)) as relay:
+            rule(relay, SENT, "delay", ms=5, jitter_ms=10)
+            rule(relay, ACKED, "delay", ms=5, jitter_ms=10)
+            async with connected(relay, "alice") as alice, connected(relay, "bob") as bob:
+                sent = [await alice.message(bob.user) for _ in range(5)]
+                assert [(await bob.until("MESSAGE_NEW"))["id"] for _ in sent] == sent
+                assert [(await alice.until("MESSAGE_ACK"))["payload"]["message_id"] for _ in sent] == sent
+
+    run(body())
+    assert replay_file(path).first_difference is None
+    assert wire_lines(path) == []

@@ -1,0 +1,142 @@
+"""What a sweep varies: seeds, axes, and the `sweep` section of a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sweep.sweep_support import SMALL
+from zentalk_sim.experiment import sweep
+from zentalk_sim.experiment.sweep_grid import (
+    Axis,
+    combinations,
+    format_seeds,
+    merged,
+    parse_axis,
+    parse_seeds,
+    split_values,
+    take_section,
+)
+from zentalk_sim.files import yaml
+from zentalk_sim.files.yaml import FileFaults
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("1-4", [1, 2, 3, 4]), ("7", [7]), ("1,2,7-9", [1, 2, 7, 8, 9]), ("9,3", [9, 3]), (" 1 - 2 ", [1, 2])],
+)
+def test_seeds_are_ranges_and_lists(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds
+    assert parse_seeds(format_seeds(seeds)) == seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "names no seeds"),
+        ("a-b", "names no seeds"),
+        ("-3", "names no seeds"),
+        ("5-2", "smaller seed first"),
+        ("1-3,2", "seed 2 twice"),
+        ("1-99999999999", "more than 100,000 seeds"),
+        (f"{1 << 63}", "a seed is at most"),
+    ],
+)
+def test_bad_seeds_are_told(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_seeds(text)
+
+
+def test_commas_inside_brackets_braces_and_quotes_belong_to_the_value() -> None:
+    assert split_values("{wifi: 1, lte: 2},{lan: 1}") == ["{wifi: 1, lte: 2}", "{lan: 1}"]
+    assert split_values("[1,2],[3,[4,5]]") == ["[1,2]", "[3,[4,5]]"]
+    assert split_values("'a,b',\"c,d\"") == ["'a,b'", '"c,d"']
+    assert split_values("1,2,") == ["1", "2", ""]
+
+
+def test_an_axis_has_its_values_as_texts_and_as_data() -> None:
+    axis = parse_axis("relay.nodes=2, 4")
+    assert axis == Axis("relay.nodes", ("2", "4"), (2, 4))
+    assert axis.varies
+    assert parse_axis("relay.heartbeat.interval=30s").varies is False
+    assert parse_axis("population.networks={lan: 1},{lte: 1}").values == ("{lan: 1}", "{lte: 1}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("relay.nodes", "must be path=value"),
+        ("=3", "must be path=value"),
+        ("relay..nodes=3", "must be path=value"),
+        ("relay.nodes=2,2", "`2` stands twice"),
+        ("relay.nodes=2,,4", "is empty"),
+        ("seed=1,2", "given by --seeds"),
+        ("name=a,b", "names the sweep's folder"),
+        ("relay.nodes=[1", "the value cannot be read"),
+    ],
+)
+def test_bad_axes_are_told(text: str, message: str) -> None:
+    with pytest.raises(FileFaults, match=message):
+        parse_axis(text)
+
+
+def test_the_last_axis_varies_fastest() -> None:
+    axes = [parse_axis("a=1,2"), parse_axis("b=x,y,z")]
+    assert combinations(axes) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert combinations([]) == [()]
+
+
+def test_the_command_takes_the_place_of_the_file() -> None:
+    section = take_section(yaml.parse("sweep: {seeds: 1-3, vary: {relay.nodes: [1, 2], warm_up: [0s, 5s]}}", "f"))
+    assert section.seeds == "1-3"
+    found = merged(section.axes, [parse_axis("relay.nodes=4")])
+    assert [(axis.path, axis.texts) for axis in found] == [("relay.nodes", ("4",)), ("warm_up", ("0s", "5s"))]
+    with pytest.raises(FileFaults, match="given twice"):
+        merged([], [parse_axis("a=1"), parse_axis("a=2")])
+
+
+def test_every_fault_of_the_sweep_section_is_told_with_its_place() -> None:
+    tree = yaml.parse("sweep:\n  sedes: 1\n  seeds: 5-1\n  vary: {a: 3, seed: [1, 2]}\n", "f.yaml")
+    with pytest.raises(FileFaults) as found:
+        take_section(tree)
+    told = str(found.value)
+    assert "f.yaml:2:3: unknown key `sedes` in `sweep`; did you mean `seeds`?" in told
+    assert "f.yaml:3:10: `sweep.seeds` must be a range" in told
+    assert "`sweep.vary.a` must be a list" in told
+    assert "given by --seeds" in told
+
+
+def test_a_plan_has_every_combination_with_every_seed() -> None:
+    laid = sweep.plan(SMALL, seeds="1-3", settings=["relay.nodes=1,2", "population.devices=4,6", "warm_up=1s"])
+    assert len(laid.cells) == 12
+    assert len({cell.key for cell in laid.cells}) == 12
+    assert laid.parameters[1] == {"relay.nodes": 1, "population.devices": 6}
+    assert [experiment.relay.nodes for experiment in laid.experiments] == [1, 1, 2, 2]
+    assert all(experiment.warm_up_us == 1_000_000 for experiment in laid.experiments)
+    assert laid.mapping(laid.cells[-1])["seed"] == 3
+
+
+def test_the_file_may_say_its_sweep() -> None:
+    laid = sweep.plan({**SMALL, "sweep": {"seeds": "4-5", "vary": {"relay.nodes": [1, 2]}}})
+    assert laid.seeds == [4, 5]
+    assert len(laid.cells) == 4
+    assert "sweep" not in laid.source
+
+
+def test_every_fault_of_every_combination_is_told_before_anything_runs() -> None:
+    with pytest.raises(FileFaults) as found:
+        sweep.plan(SMALL, seeds="1-2", settings=["relay.nodes=1,none", "population.devises=3,4"])
+    told = str(found.value)
+    assert "-S relay.nodes=none: `relay.nodes` must be" in told
+    assert "did you mean `devices`?" in told
+    with pytest.raises(FileFaults, match="say which seeds to run"):
+        sweep.plan(SMALL)
+    with pytest.raises(FileFaults, match="at most 100,000"):
+        sweep.plan(SMALL, seeds="1-60000", settings=["relay.nodes=1,2"])
+
+
+def test_more_seeds_or_values_are_the_same_sweep_and_another_experiment_is_not() -> None:
+    folder = sweep.plan(SMALL, seeds="1-2", settings=["relay.nodes=1,2"]).folder
+    assert folder.parts[:2] == ("runs", "small")
+    assert sweep.plan(SMALL, seeds="1-9", settings=["relay.nodes=1,2,3"]).folder == folder
+    assert sweep.plan(SMALL, seeds="1-2", settings=["relay.nodes=1,2", "warm_up=1s"]).folder != folder
+    assert sweep.plan({**SMALL, "duration": "30s"}, seeds="1-2", settings=["relay.nodes=1,2"]).folder != folder

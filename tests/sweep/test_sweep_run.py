@@ -1,0 +1,323 @@
+"""Running sweeps: the same results on every engine, resuming, killed workers, folders of something else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.sweep.sweep_support import SMALL
+from zentalk_sim.experiment import run as run_one
+from zentalk_sim.experiment import sweep, sweep_cell
+from zentalk_sim.experiment.sweep import OtherSweep, SweepFailed, plan, run_plan
+from zentalk_sim.experiment.sweep_cell import CellError, read_cell
+from zentalk_sim.experiment.sweep_engines import LocalProcesses, Outcome, Task, in_process
+from zentalk_sim.report import RunFolderError, load
+from zentalk_sim.report.sweep_results import Sweep
+
+ROOT = Path(__file__).resolve().parents[2]
+AXES = ["population.devices=4,6", "relay.nodes=1,2"]
+
+
+class Counting:
+    """An engine that runs in this process and counts what it is given."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.ran = 0
+        self.stop_after = stop_after
+
+    def __call__(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+        for outcome in in_process(tasks):
+            if self.ran == self.stop_after:
+                raise KeyboardInterrupt
+            self.ran += 1
+            yield outcome
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """Two times two combinations with three seeds, kept in a folder."""
+    return sweep.run(SMALL, seeds="1-3", settings=AXES, workers=0, out=tmp_path_factory.mktemp("study"))
+
+
+def test_a_row_per_cell_with_parameters_counts_and_statistics(study: Sweep) -> None:
+    cells = study.cells
+    assert len(cells) == 12
+    assert list(cells["population.devices"]) == [4] * 6 + [6] * 6
+    assert list(cells["relay.nodes"]) == ([1] * 3 + [2] * 3) * 2
+    assert list(cells["seed"]) == [1, 2, 3] * 4
+    assert cells["digest"].nunique() == 12
+    assert cells["held"].all()
+    assert (cells["connections.authenticated"] >= 8).all()
+    for name in ("delivery_latency_ms.p50", "delivery_latency_ms.push.p99", "reconnect_time_s.max", "rtt_ms.count"):
+        assert name in cells
+
+
+def test_a_cell_is_the_run_that_its_settings_and_seed_give(study: Sweep) -> None:
+    alone = run_one({**SMALL, "population": {**SMALL["population"], "devices": 6}, "relay": {"nodes": 2}}, seed=2)
+    row = study.cells.query("`population.devices` == 6 and `relay.nodes` == 2 and seed == 2").iloc[0]
+    assert row["digest"] == alone.summary["digest"]
+    assert row["messages.sent"] == alone.summary["counts"]["messages.sent"]
+    assert row["delivery_latency_ms.p99"] == alone.summary["metrics"]["delivery_latency_ms"]["p99"]
+
+
+def test_processes_give_the_same_table_byte_for_byte(study: Sweep, tmp_path: Path) -> None:
+    engine = LocalProcesses(2)
+    outcome = run_plan(plan(SMALL, seeds="1-3", settings=AXES), engine, folder=tmp_path)
+    assert outcome.ran == 12
+    assert len(engine.pids) == 2
+    assert study.folder is not None
+    for name in ("sweep.parquet", "intervals.parquet", "summary.json"):
+        assert (tmp_path / name).read_bytes() == (study.folder / name).read_bytes()
+    for pid in engine.pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_load_gives_the_same_sweep(study: Sweep) -> None:
+    assert study.folder is not None
+    loaded = load(study.folder)
+    assert isinstance(loaded, Sweep)
+    assert loaded.cells.equals(study.cells)
+    assert loaded.summary() == study.summary()
+    assert loaded.parameters == ("population.devices", "relay.nodes")
+    assert repr(loaded) == "<Sweep small, 12 cells: 4 combinations × seeds 1-3>"
+
+
+def test_intervals_and_tidy_tables(study: Sweep) -> None:
+    found = study.interval("messages.sent", {"population.devices": 6, "relay.nodes": 1})
+    values = sorted(study.cells.query("`population.devices` == 6 and `relay.nodes` == 1")["messages.sent"])
+    assert (found.n, found.median) == (3, values[1])
+    intervals = study.intervals
+    row = intervals.query(
+        "`population.devices` == 6 and `relay.nodes` == 1 and metric == 'messages.sent' and statistic == 'value'"
+    ).iloc[0]
+    assert (row["median"], row["low"], row["high"]) == (found.median, found.low, found.high)
+    tidy = study.tidy()
+    assert list(tidy.columns) == ["population.devices", "relay.nodes", "seed", "metric", "statistic", "value"]
+    assert len(tidy) == 12 * len(study.measures)
+    with pytest.raises(KeyError, match="no combination"):
+        study.interval("messages.sent", {"population.devices": 5, "relay.nodes": 1})
+
+
+def test_a_sweep_shows_itself(study: Sweep) -> None:
+    text = str(study)
+    assert "small · 12 cells: 4 combinations × seeds 1-3" in text
+    assert "  devices=4, nodes=2" in text
+    assert max(map(len, text.splitlines())) <= 100
+    page = study._repr_html_()
+    assert page.count("<tr>") > 20
+    assert "devices=4, nodes=2" in page
+
+
+def test_a_sweep_that_was_stopped_goes_on_where_it_was(study: Sweep, tmp_path: Path) -> None:
+    laid = plan(SMALL, seeds="1-3", settings=AXES)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(laid, Counting(stop_after=5), folder=tmp_path)
+    assert sum(read_cell(tmp_path / "cells", cell.key) is not None for cell in laid.cells) == 5
+    with pytest.raises(RunFolderError, match="not finished; run it again"):
+        load(tmp_path)
+    told: list[str] = []
+    engine = Counting()
+    outcome = run_plan(laid, engine, folder=tmp_path, note=told.append)
+    assert (engine.ran, outcome.ran) == (7, 7)
+    assert told == ["5 of 12 cells are there already"]
+    assert outcome.sweep.cells.equals(study.cells)
+
+
+def test_more_seeds_and_values_run_only_what_is_new(tmp_path: Path) -> None:
+    run_plan(plan(SMALL, seeds="1-2", settings=["population.devices=4,6"]), in_process, folder=tmp_path)
+    engine = Counting()
+    outcome = run_plan(plan(SMALL, seeds="1-3", settings=["population.devices=4,5,6"]), engine, folder=tmp_path)
+    assert engine.ran == 5
+    assert len(outcome.sweep.cells) == 9
+    assert run_plan(plan(SMALL, seeds="2", settings=["population.devices=4,6"]), Counting(0), folder=tmp_path).ran == 0
+
+
+def test_a_changed_experiment_is_refused_with_what_changed(tmp_path: Path) -> None:
+    run_plan(plan(SMALL, seeds="1"), in_process, folder=tmp_path)
+    before = (tmp_path / "sweep.parquet").read_bytes()
+    changed = {**SMALL, "duration": "15s", "population": {**SMALL["population"], "devices": 9}}
+    with pytest.raises(OtherSweep, match=r"differs in duration, population\.devices\); give another --out"):
+        run_plan(plan(changed, seeds="1"), in_process, folder=tmp_path)
+    with pytest.raises(OtherSweep, match=r"differs in settings"):
+        run_plan(plan(SMALL, seeds="1", settings=["warm_up=1s"]), in_process, folder=tmp_path)
+    with pytest.raises(OtherSweep, match=r"differs in varies"):
+        run_plan(plan(SMALL, seeds="1", settings=["relay.nodes=1,2"]), in_process, folder=tmp_path)
+    assert (tmp_path / "sweep.parquet").read_bytes() == before
+
+
+def test_cells_of_another_version_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    laid = plan(SMALL, seeds="1-2")
+    run_plan(laid, in_process, folder=tmp_path)
+    for module in (sweep, sweep_cell):
+        monkeypatch.setattr(module, "code_fingerprint", lambda: "9.9.9+other")
+    told: list[str] = []
+    engine = Counting()
+    run_plan(laid, engine, folder=tmp_path, note=told.append)
+    assert engine.ran == 2
+    assert told == ["2 cells were made by another version of zentalk-sim and are run again"]
+
+
+def test_a_damaged_cell_is_run_again(tmp_path: Path) -> None:
+    laid = plan(SMALL, seeds="1-2")
+    run_plan(laid, in_process, folder=tmp_path)
+    path = tmp_path / "cells" / f"{laid.cells[0].key}.json"
+    path.write_bytes(path.read_bytes()[:100])
+    engine = Counting()
+    run_plan(laid, engine, folder=tmp_path)
+    assert engine.ran == 1
+
+
+def test_a_run_folder_is_no_place_for_a_sweep(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(OtherSweep, match="holds a run, not a sweep"):
+        run_plan(plan(SMALL, seeds="1"), in_process, folder=tmp_path)
+
+
+def test_a_killed_worker_costs_nothing_but_time() -> None:
+    laid = plan(SMALL, seeds="1-3", settings=["population.devices=40"])
+    engine = LocalProcesses(1)
+    outcomes = engine([(cell, laid.mapping(cell)) for cell in laid.cells])
+    found = dict([next(outcomes)])
+    os.kill(engine.pids[0], signal.SIGKILL)
+    found.update(outcomes)
+    assert len(engine.pids) == 2
+    expected = dict(in_process([(cell, laid.mapping(cell)) for cell in laid.cells]))
+    digests = {cell.seed: result.summary["digest"] for cell, result in found.items()}  # type: ignore[union-attr]
+    assert digests == {cell.seed: result.summary["digest"] for cell, result in expected.items()}  # type: ignore[union-attr]
+
+
+def test_a_cell_at_which_every_worker_dies_is_given_up_and_the_rest_is_kept() -> None:
+    engine = LocalProcesses(1)
+    engine.command = [sys.executable, "-c", "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 9)"]
+    with pytest.raises(SweepFailed, match=r"seed 1: 3 workers died at it, the last by SIGKILL \(out of memory\?\)"):
+        run_plan(plan(SMALL, seeds="1"), engine)
+    assert len(engine.pids) == 3
+
+
+def test_a_cell_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    def failing(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+        for cell, result in in_process(tasks):
+            yield (cell, CellError("ValueError: odd")) if cell.seed == 2 else (cell, result)
+
+    laid = plan(SMALL, seeds="1-3", settings=["relay.nodes=1"])
+    with pytest.raises(SweepFailed, match="seed 2: ValueError: odd"):
+        run_plan(laid, failing, folder=tmp_path)
+    engine = Counting()
+    run_plan(laid, engine, folder=tmp_path)
+    assert engine.ran == 1
+
+
+def test_an_error_in_a_worker_comes_back_as_words() -> None:
+    laid = plan(SMALL, seeds="1")
+    broken: dict[str, Any] = {**laid.mapping(laid.cells[0]), "duration": "no"}
+    ((_, outcome),) = LocalProcesses(1)([(laid.cells[0], broken)])
+    assert isinstance(outcome, CellError)
+    assert "FileFaults" in outcome.message
+
+
+def test_closing_an_engine_ends_its_workers_at_once() -> None:
+    laid = plan(SMALL, seeds="1-2", settings=["population.devices=500", "duration=10m"])
+    engine = LocalProcesses(2)
+    small = plan(SMALL, seeds="1")
+    outcomes = engine([(small.cells[0], small.mapping(small.cells[0])), *((c, laid.mapping(c)) for c in laid.cells)])
+    next(outcomes)
+    outcomes.close()
+    for pid in engine.pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_worker_ends_with_its_stdin_even_amid_a_run() -> None:
+    """So that a sweep killed outright leaves no process behind."""
+    laid = plan(SMALL, seeds="1", settings=["population.devices=2000", "duration=30m"])
+    line = msgspec.json.encode(laid.mapping(laid.cells[0])) + b"\n"
+    command = [sys.executable, "-m", "zentalk_sim.experiment.sweep_worker"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        out, _ = worker.communicate(line, timeout=30)
+    assert (worker.returncode, out) == (0, b"")
+
+
+def test_a_parameter_of_text_comes_back_as_it_was(tmp_path: Path) -> None:
+    axes = {"client.backoff.policy": ["spec", "none"], "warm_up": ["0s", "1s"], "relay.ingress.enabled": [True, False]}
+    made = sweep.run(SMALL, seeds="1", vary=axes, settings=["duration=5s", "faults=[]"], workers=0, out=tmp_path)
+    loaded = load(tmp_path)
+    assert isinstance(loaded, Sweep)
+    assert made.cells.equals(loaded.cells)
+    assert loaded.cells["relay.ingress.enabled"].dtype == bool
+    assert loaded.meta.settings == {"duration": "5s", "faults": "[]"}
+    assert str(loaded) == str(made)
+
+
+def test_report_redraws_a_sweep(study: Sweep, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    from zentalk_sim.cli import errors, zsim
+
+    assert study.folder is not None
+    shutil.copytree(study.folder, tmp_path / "copy")
+    assert errors.run(zsim, ["report", str(tmp_path / "copy")], "zsim") == 0
+    page = (tmp_path / "copy" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/svg+xml") >= 4
+    assert (tmp_path / "copy" / "plots" / "delivery_latency_ms.png").is_file()
+    assert capfd.readouterr().err == ""
+
+
+def test_pictures_one_per_metric_and_the_same_bytes_every_time(study: Sweep, tmp_path: Path) -> None:
+    from zentalk_sim.report.sweep_plots import draw_sweep
+
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+        pictures = draw_sweep(study, folder)
+    assert [picture.name for picture in pictures] == [
+        metric for metric in study.metrics if "." not in metric and study.cells[f"{metric}.count"].any()
+    ]
+    assert "reconnect_time_s" in [picture.name for picture in pictures]
+    for picture in pictures:
+        for suffix in ("png", "svg"):
+            name = f"plots/{picture.name}.{suffix}"
+            assert (first / name).read_bytes() == (second / name).read_bytes()
+        assert picture.text.startswith(picture.title)
+
+
+@pytest.mark.parametrize(
+    ("settings", "curves"),
+    [
+        ([], None),
+        (["client.backoff.policy=spec,none"], 1),
+        (["relay.heartbeat.interval=10s,30s", "client.backoff.policy=spec,none"], 2),
+        (["population.devices=4,5,6,7,8,9", "relay.nodes=1,2", "warm_up=0s,1s,2s"], None),
+    ],
+)
+def test_every_shape_of_grid_has_its_picture(settings: list[str], curves: int | None) -> None:
+    from zentalk_sim.report import style
+    from zentalk_sim.report.sweep_plots import _curves, draw_metric
+
+    result = sweep.run(SMALL, seeds="1", settings=[*settings, "duration=11s"], workers=0)
+    found = _curves(result)
+    assert (None if found is None else len(found[1])) == curves
+    with style.house_style():
+        figure, words = draw_metric(result, "delivery_latency_ms")
+    assert any("ms" in axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
+    assert "p50" in words
+
+
+def test_the_page_has_everything_inside_and_escapes_what_it_is_told(study: Sweep, tmp_path: Path) -> None:
+    from zentalk_sim.report.sweep_html import render
+
+    meta = msgspec.structs.replace(study.meta, description="<script>alert(1)</script>", name="<b>x</b>")
+    page = render(Sweep(meta, study.cells), {"again": "zsim sweep <x>"}, [])
+    assert "<script" not in page
+    assert "<b>x" not in page
+    assert "&lt;script&gt;" in page
+    assert "zsim sweep &lt;x&gt;" in page
+    assert "With fewer than 5 seeds" in page

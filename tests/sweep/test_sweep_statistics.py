@@ -1,0 +1,117 @@
+"""Medians, bootstrap intervals and tests, against what is known of them."""
+
+from __future__ import annotations
+
+from math import comb
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zentalk_sim.protocol.streams import Streams
+from zentalk_sim.report.sweep_statistics import (
+    Interval,
+    discoveries,
+    median_interval,
+    rank_sum_p,
+    ratio_interval,
+)
+
+
+def draws(name: str, count: int) -> list[float]:
+    stream = Streams("test").stream(name)
+    return [stream.uniform() for _ in range(count)]
+
+
+def test_no_value_and_one_value_have_no_interval() -> None:
+    assert median_interval([]) == Interval(0, None, None, None)
+    assert median_interval([3.5]) == Interval(1, 3.5, None, None)
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    assert median_interval([2.0] * 9) == Interval(9, 2.0, 2.0, 2.0)
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=2, max_size=30))
+def test_the_interval_holds_the_median_and_stays_within_the_values(values: list[float]) -> None:
+    found = median_interval(values)
+    assert found.median is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert min(values) <= found.low <= found.median <= found.high <= max(values)
+
+
+def test_the_interval_is_the_same_every_time() -> None:
+    values = draws("same", 20)
+    assert median_interval(values) == median_interval(list(values))
+
+
+def test_the_interval_covers_the_true_median_about_as_often_as_it_says() -> None:
+    """200 samples of 25 uniform draws: the 95 % interval must hold 0.5 in 90 to 99 % of them."""
+    covered = 0
+    for number in range(200):
+        found = median_interval(draws(f"cover/{number}", 25))
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 0.5 <= found.high
+    assert 180 <= covered <= 198
+
+
+def test_the_ratio_of_medians() -> None:
+    ratio, low, high = ratio_interval([10.0, 11.0, 12.0], [20.0, 22.0, 24.0])
+    assert ratio == 2.0
+    assert low is not None
+    assert high is not None
+    assert 20 / 12 <= low <= 2 <= high <= 2.4
+    assert ratio_interval([2.0], [3.0]) == (1.5, None, None)
+    assert ratio_interval([0.0, 0.0], [3.0, 4.0]) == (None, None, None)
+    assert ratio_interval([], [3.0]) == (None, None, None)
+    assert ratio_interval([0.0, 0.0, 1.0, 1.0, 1.0], [1.0, 1.0])[1:] == (None, None)
+
+
+def test_the_exact_test_of_sets_that_do_not_overlap() -> None:
+    """Two of all arrangements are as extreme: the one seen and its mirror image."""
+    for n, m in ((3, 3), (4, 4), (5, 5), (5, 8)):
+        a = [float(i) for i in range(n)]
+        b = [100.0 + i for i in range(m)]
+        assert rank_sum_p(a, b) == pytest.approx(2 / comb(n + m, n))
+        assert rank_sum_p(b, a) == pytest.approx(2 / comb(n + m, n))
+
+
+def test_the_exact_test_against_a_known_example() -> None:
+    """Ranks 1, 2, 4 of six: rank sum 7, of 20 arrangements 4 are at least as far from 10.5 (6, 7 and 14, 15)."""
+    assert rank_sum_p([1.0, 2.0, 4.0], [3.0, 5.0, 6.0]) == pytest.approx(4 / 20)
+
+
+def test_ties_and_empty_sets_are_no_difference() -> None:
+    assert rank_sum_p([1.0] * 5, [1.0] * 5) == 1.0
+    assert rank_sum_p([], [1.0]) == 1.0
+
+
+def test_the_drawn_test_agrees_with_the_normal_approximation() -> None:
+    """20 and 20 interleaved but for a shift of six places."""
+    a = [float(i) for i in range(20)]
+    b = [i + 6.5 for i in range(20)]
+    wins = sum(y > x for x in a for y in b)
+    z = (wins - 200) / (20 * 20 * 41 / 12) ** 0.5
+    assert 2.9 < z < 3.0
+    p = rank_sum_p(a, b)
+    assert 0.002 < p < 0.0045
+    assert rank_sum_p(a, b) == p
+
+
+def test_the_test_calls_equal_sets_different_about_as_often_as_it_says() -> None:
+    """300 pairs of seven draws from one distribution: p ≤ 0.05 in 1 to 8 % of them."""
+    called = sum(rank_sum_p(draws(f"a/{i}", 7), draws(f"b/{i}", 7)) <= 0.05 for i in range(300))
+    assert 3 <= called <= 24
+
+
+def test_benjamini_and_hochberg() -> None:
+    assert discoveries([]) == []
+    assert discoveries([0.5, 0.9]) == [False, False]
+    # The example of the 1995 paper: fifteen p-values, four discoveries.
+    paper = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459]
+    paper += [0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
+    assert discoveries(paper) == [True] * 4 + [False] * 11
+    # The largest rank that passes takes the smaller ones with it.
+    assert discoveries([0.04, 0.045]) == [True, True]

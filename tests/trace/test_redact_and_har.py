@@ -1,0 +1,159 @@
+"""Redacted traces and HAR files: nothing secret in them, and what they are for still readable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64decode, b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trace.recorded import Bench, converse
+from zentalk_sim.trace.har import to_har
+from zentalk_sim.trace.recording import RecordingError
+from zentalk_sim.trace.redact import redact
+from zentalk_sim.trace.replay import replay_file
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes]]:
+    """A session and every secret in it, as bytes that may appear nowhere."""
+    path = tmp_path_factory.mktemp("secret") / "r.jsonl"
+    secrets: list[bytes] = []
+
+    async def body() -> None:
+        bench = Bench()
+        converse(bench, path)
+        for secret, _, token, address in bench.people.values():
+            public = bench.crypto.public_key(secret)
+            secrets.extend((token.encode(), address.encode(), b64encode(secret), b64encode(public)))
+        secrets.append(b64encode(bench.driver.relay.store.signing_seed))
+        for message in bench.driver.relay.store.messages.values():
+            secrets.append(message.conversation_id.encode())
+            if message.body is not None:
+                secrets.extend((b64encode(message.body.ciphertext), b64encode(message.body.nonce)))
+
+    asyncio.run(body())
+    whole = path.read_bytes()
+    assert sum(secret in whole for secret in secrets) > 10
+    for line in whole.splitlines()[1:]:
+        event = json.loads(line)
+        if event["e"] == "send":
+            payload = json.loads(event["data"])["payload"]
+            names = ("session_token", "resume_token", "challenge", "ciphertext")
+            secrets.extend(payload[name].encode() for name in names if name in payload)
+    return path, secrets
+
+
+def test_nothing_secret_must_be_left(recorded: tuple[Path, list[bytes]], tmp_path: Path) -> None:
+    path, secrets = recorded
+    count = redact(path, tmp_path / "out.jsonl")
+    out = (tmp_path / "out.jsonl").read_bytes()
+    assert len(out.splitlines()) == count + 1 == len(path.read_bytes().splitlines())
+    har = json.dumps(to_har(path)).encode()
+    for secret in secrets:
+        assert secret not in out
+        assert secret not in har
+    for line in out.splitlines():
+        data = json.loads(line).get("data", "")
+        if isinstance(data, str) and not data.startswith(("{", "<")):
+            assert not any(secret in b64decode(data) for secret in secrets), "nor in a binary frame"
+
+
+def test_a_redacted_trace_must_keep_its_events_its_sizes_and_who_is_who(
+    recorded: tuple[Path, list[bytes]], tmp_path: Path
+) -> None:
+    redact(recorded[0], tmp_path / "out.jsonl")
+    before = [json.loads(line) for line in recorded[0].read_bytes().splitlines()]
+    after = [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
+    assert after[0]["redacted"] is True
+    assert (after[0]["snapshot"], after[0]["seed"]) == ("", 0)
+    assert [(e["e"], e["t"], e.get("c")) for e in after[1:]] == [(e["e"], e["t"], e.get("c")) for e in before[1:]]
+
+    def payloads(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        texts = [e["data"] for e in events[1:] if e["e"] in ("text", "send") and e["data"].startswith("{")]
+        return [frame["payload"] for frame in map(json.loads, texts) if "payload" in frame]
+
+    pairs = list(zip(payloads(before), payloads(after), strict=True))
+    assert len(pairs) > 15
+    names: dict[str, str] = {}
+    for old, new in pairs:
+        assert set(old) == set(new)
+        for field in ("to", "from", "read_by", "address"):
+            if field in old:
+                assert names.setdefault(old[field], new[field]) == new[field], "one pseudonym for one address"
+        if "ciphertext" in old:
+            assert len(new["ciphertext"]) == len(old["ciphertext"])
+    assert len(names) == len(set(names.values())) >= 2
+
+
+def test_a_redacted_trace_must_not_replay(recorded: tuple[Path, list[bytes]], tmp_path: Path) -> None:
+    redact(recorded[0], tmp_path / "out.jsonl")
+    with pytest.raises(RecordingError, match="redacted: it serves checks and reading, not replay"):
+        replay_file(tmp_path / "out.jsonl")
+
+
+def test_a_trace_must_not_be_redacted_in_its_place(recorded: tuple[Path, list[bytes]]) -> None:
+    before = recorded[0].read_bytes()
+    with pytest.raises(ValueError, match="in its place"):
+        redact(recorded[0], recorded[0])
+    assert recorded[0].read_bytes() == before
+
+
+def test_a_har_file_must_have_what_the_format_asks_for(recorded: tuple[Path, list[bytes]]) -> None:
+    """HAR 1.2; ``_webSocketMessages`` as Chrome exports and imports them."""
+    log = json.loads(json.dumps(to_har(recorded[0])))["log"]
+    assert log["version"] == "1.2"
+    assert set(log["creator"]) == {"name", "version"}
+    for entry in log["entries"]:
+        assert {"startedDateTime", "time", "request", "response", "cache", "timings"} <= set(entry)
+        assert {"method", "url", "httpVersion", "cookies", "headers", "queryString", "headersSize", "bodySize"} <= set(
+            entry["request"]
+        )
+        assert {"status", "statusText", "httpVersion", "cookies", "headers", "content", "redirectURL"} <= set(
+            entry["response"]
+        )
+        assert set(entry["timings"]) == {"send", "wait", "receive"}
+    sockets = [entry for entry in log["entries"] if entry["_resourceType"] == "websocket"]
+    assert [entry["response"]["status"] for entry in sockets] == [101, 101, 404, 101]
+    types = [json.loads(message["data"]).get("type") for message in sockets[0]["_webSocketMessages"][:3]]
+    assert types == ["AUTH_CHALLENGE", "AUTH_RESPONSE", "AUTH_SUCCESS"]
+    assert {message["opcode"] for message in sockets[0]["_webSocketMessages"]} == {1, 2}
+    assert [message["type"] for message in sockets[0]["_webSocketMessages"][:2]] == ["receive", "send"]
+    rest = [entry for entry in log["entries"] if entry["_resourceType"] == "fetch"]
+    assert [entry["response"]["status"] for entry in rest] == [200, 400, 200]
+
+
+@pytest.mark.parametrize("work", [to_har, lambda path: redact(path, path.with_suffix(".out"))])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", ":1: the file is empty"),
+        (b"hello\n", ":1: not JSON"),
+        (b"[1]\n", ":1: not the header of a recording"),
+        (b'{"zentalk_trace":1}\n7\n', ":2: not an event"),
+        (b'{"zentalk_trace":1}\n{"zentalk_trace":1}\n', ":2: not an event"),
+        (b'{"zentalk_trace":1}\n{"e":"end"', ":2: the last line is cut off"),
+    ],
+)
+def test_what_is_no_trace_must_be_refused_with_file_and_line(
+    tmp_path: Path, work: Any, content: bytes, message: str
+) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match=message):
+        work(path)
+    assert list(tmp_path.iterdir()) == [path], "no half-written file is left"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [b'{"e":"send","t":1}', b'{"t":1}', b'{"e":"accept","t":1e300,"c":1}', b'{"e":"upgrade","t":1,"headers":7}'],
+)
+def test_a_hostile_event_must_be_refused_by_har_in_words(tmp_path: Path, event: bytes) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b'{"zentalk_trace":1}\n' + event + b"\n")
+    with pytest.raises(RecordingError, match=":2: not an event of a recording"):
+        to_har(path)

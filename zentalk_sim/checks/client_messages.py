@@ -1,0 +1,256 @@
+"""A client's messages: sent again under the same id, confirmed, shown once (R-6.3, R-11.4 to R-11.6)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.checks.world import claims_of
+from zentalk_sim.protocol.frames import MessageSend
+from zentalk_sim.protocol.identity import content_hash, conversation_id
+from zentalk_sim.trace import events as ev
+
+_PATIENCE_US: Final = 60_000_000
+"""A client that holds live messages back while it fetches may take this long to confirm one."""
+
+
+def hash_of(payload: MessageSend, sender: str | None) -> bytes:
+    """R-5.6: what makes two sends the same."""
+    named = payload.conversation_id
+    return content_hash(payload, conversation_id(sender or "", payload.to) if named is UNSET else str(named))
+
+
+@check("client.resend_same", "R-11.4")
+class ResendSame(Check):
+    """A message sent again under its id has the same content."""
+
+    def begin(self) -> None:
+        self.sent: Recent[tuple[str, str], tuple[bytes, int]] = Recent()
+
+    def in_message_send(self, event: ev.FrameIn) -> None:
+        user = self.world.conn(event.c).user
+        key = (user or self.world.conn(event.c).device, event.id)
+        hashed = hash_of(event.payload, user)
+        before = self.sent.get(key)
+        if before is None:
+            self.sent[key] = (hashed, event.line)
+        else:
+            self.judge(before[0] == hashed, f"other content than in line {before[1]} under the same id", event)
+
+    def out_error(self, event: ev.FrameOut) -> None:
+        payload = event.payload
+        if payload.error_code == "KEY_MISMATCH" and isinstance(payload.original_id, str):
+            # Sent again with another key bundle, by R-11.5.
+            conn = self.world.conn(event.c)
+            self.sent.pop((conn.user or conn.device, payload.original_id.lower()))
+
+
+class _InFlight(Check):
+    """Base: what each connection has sent that is not answered yet."""
+
+    def begin(self) -> None:
+        self.sent: dict[int, dict[str, Any]] = {}
+
+    def out_message_ack(self, event: ev.FrameOut) -> None:
+        self.sent.get(event.c, {}).pop(event.payload.message_id.lower(), None)
+
+    def out_error(self, event: ev.FrameOut) -> None:
+        if isinstance(event.payload.original_id, str):
+            self.sent.get(event.c, {}).pop(event.payload.original_id.lower(), None)
+
+    def on_lost(self, event: ev.Lost) -> None:
+        self.sent.pop(event.c, None)
+
+
+@check("client.resend_wait", "R-11.4")
+class ResendWait(_InFlight):
+    """On one connection a message is sent again only when 10 s have passed without its ACK."""
+
+    def in_message_send(self, event: ev.FrameIn) -> None:
+        sent = self.sent.setdefault(event.c, {})
+        before = sent.get(event.id)
+        if before is not None:
+            waited_ms = event.timestamp - before.timestamp
+            held = waited_ms >= self.world.client.queue.ack_timeout_ms - 1
+            self.judge(held, f"sent again after {waited_ms} ms", before, event)
+        if len(sent) < 1_000:
+            sent[event.id] = event
+
+
+@check("client.unacknowledged", "R-11.4")
+class Unacknowledged(_InFlight):
+    """At most 100 sends are unacknowledged."""
+
+    def in_message_send(self, event: ev.FrameIn) -> None:
+        sent = self.sent.setdefault(event.c, {})
+        most = self.world.client.queue.max_unacked
+        if len(sent) <= most:
+            sent[event.id] = None
+        self.judge(len(sent) <= most, f"more than {most} sends without an answer", event)
+
+
+@check("client.retries", "R-11.4")
+class Retries(Check):
+    """A message is sent again at most five times."""
+
+    def begin(self) -> None:
+        self.tries: Recent[tuple[str, str], int] = Recent()
+
+    def in_message_send(self, event: ev.FrameIn) -> None:
+        key = (self.world.conn(event.c).device, event.id)
+        tries = (self.tries.get(key) or 0) + 1
+        self.tries[key] = tries
+        if tries > 1:
+            most = self.world.client.queue.max_retries
+            self.judge(tries != most + 2, f"sent again for the {tries - 1}th time", event)
+
+    def out_error(self, event: ev.FrameOut) -> None:
+        payload = event.payload
+        key = (self.world.conn(event.c).device, str(payload.original_id).lower())
+        # R-11.5: the retry count stays as it was.
+        if payload.error_code == "RATE_LIMITED" and (tries := self.tries.get(key)):
+            self.tries[key] = tries - 1
+
+
+@check("client.resend_pace", "R-11.4")
+class ResendPace(Check):
+    """Messages sent again follow one another at 100 ms at least."""
+
+    def begin(self) -> None:
+        self.known: Recent[tuple[str, str], None] = Recent()
+        self.last: dict[int, Any] = {}
+
+    def in_message_send(self, event: ev.FrameIn) -> None:
+        key = (self.world.conn(event.c).device, event.id)
+        if key not in self.known:
+            self.known[key] = None
+            return
+        before = self.last.get(event.c)
+        self.last[event.c] = event
+        if before is not None:
+            apart_ms = event.timestamp - before.timestamp
+            held = apart_ms >= self.world.client.queue.drain_interval_ms - 1
+            self.judge(held, f"two re-sends {apart_ms} ms apart", before, event)
+
+    def on_lost(self, event: ev.Lost) -> None:
+        self.last.pop(event.c, None)
+
+
+class _Confirming(Check):
+    """Base: messages a device was given and has not confirmed, by connection."""
+
+    def begin(self) -> None:
+        self.owed: dict[int, dict[str, Any]] = {}
+
+    def owe(self, c: int, message_id: str, event: Any) -> None:
+        """A message is to be confirmed."""
+        owed = self.owed.setdefault(c, {})
+        if len(owed) < 10_000:
+            owed.setdefault(message_id, event)
+
+    def confirmed(self, c: int, message_id: str, device: str) -> None:
+        """It was."""
+        if self.owed.get(c, {}).pop(message_id, None) is not None:
+            self.seen()
+
+    def in_message_received(self, event: ev.FrameIn) -> None:
+        self.confirmed(event.c, event.payload.message_id.lower(), self.world.conn(event.c).device)
+
+    def in_message_read(self, event: ev.FrameIn) -> None:
+        self.in_message_received(event)
+
+    def on_request(self, event: ev.Request) -> None:
+        if event.method != "POST" or event.path != "/api/messages/ack" or event.body is None:
+            return
+        claims = claims_of(event.bearer)
+        c = self.world.places.get(claims.sub, {}).get(claims.device_id) if claims is not None else None
+        if c is None or claims is None:
+            return
+        try:
+            ids = msgspec.json.decode(event.body, type=dict[str, Any]).get("message_ids")
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            return
+        for message_id in ids if isinstance(ids, list) else ():
+            if isinstance(message_id, str):
+                self.confirmed(c, message_id.lower(), claims.device_id)
+
+    def in_any(self, event: ev.FrameIn) -> None:
+        """A client that still speaks a minute later, by its own time too, had the time to confirm."""
+        owed = self.owed.get(event.c)
+        if not owed or event.partial:
+            return
+        message_id, given = next(iter(owed.items()))
+        if event.t - given.t <= _PATIENCE_US or event.timestamp * 1000 - given.t <= _PATIENCE_US:
+            return
+        if event.type in ("MESSAGE_RECEIVED", "MESSAGE_READ"):
+            return
+        del owed[message_id]
+        self.broken(f"{message_id} was not confirmed within a minute", given, event)
+
+    def on_lost(self, event: ev.Lost) -> None:
+        self.owed.pop(event.c, None)
+
+
+@check("client.confirms", "R-6.3")
+class Confirms(_Confirming):
+    """Every message pushed is confirmed."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.given: Recent[tuple[str, str], None] = Recent()
+
+    def out_message_new(self, event: ev.FrameOut) -> None:
+        key = (self.world.conn(event.c).device, event.id)
+        if key not in self.given:
+            self.given[key] = None
+            self.owe(event.c, event.id, event)
+
+
+@check("client.confirms_again", "R-11.6")
+class ConfirmsAgain(Confirms):
+    """A message that comes a second time is confirmed a second time."""
+
+    def out_message_new(self, event: ev.FrameOut) -> None:
+        key = (self.world.conn(event.c).device, event.id)
+        if key in self.given:
+            self.owe(event.c, event.id, event)
+        self.given[key] = None
+
+
+@check("client.confirms_fetched", "R-6.6")
+class ConfirmsFetched(_Confirming):
+    """Every message fetched is confirmed."""
+
+    def on_response(self, event: ev.Response) -> None:
+        asked = self.world.requests.get(event.r)
+        if asked is None or asked.method != "GET" or asked.path != "/api/messages" or event.status != 200:
+            return
+        claims = claims_of(asked.bearer)
+        c = self.world.places.get(claims.sub, {}).get(claims.device_id) if claims is not None else None
+        if c is not None:
+            for message_id in fetched_ids(event.body):
+                self.owe(c, message_id, event)
+
+
+def fetched_ids(body: Any) -> list[str]:
+    """The ids in an answer of ``GET /api/messages``."""
+    messages = body.get("messages") if isinstance(body, dict) else None
+    found = messages if isinstance(messages, list) else []
+    return [m["id"].lower() for m in found if isinstance(m, dict) and isinstance(m.get("id"), str)]
+
+
+@check("client.shown_once", "R-11.6")
+class ShownOnce(Check):
+    """In a simulation: a device shows a message once."""
+
+    def begin(self) -> None:
+        self.shown: Recent[tuple[str, str], Any] = Recent()
+
+    def on_shown(self, event: ev.Shown) -> None:
+        key = (event.device, event.message_id)
+        before = self.shown.get(key)
+        self.shown[key] = event
+        self.judge(before is None, "shown a second time", *([before] if before is not None else []), event)

@@ -1,0 +1,193 @@
+"""What a relay must not let through: replays, stale times, wrong MACs, more than its limits (R-1.4, R-5, R-9, R-10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zentalk_sim.checks.client_messages import hash_of
+from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.protocol.config import Ceiling, Limit
+from zentalk_sim.protocol.ratelimit import LimitState, admit, fresh
+from zentalk_sim.trace import events as ev
+
+
+class _Accepting(Check):
+    """Base: the MESSAGE_SEND of the group, and the ACK that takes it."""
+
+    def begin(self) -> None:
+        self.send: Any = None
+
+    def in_any(self, event: ev.FrameIn) -> None:
+        good = event.type == "MESSAGE_SEND" and event.payload is not None
+        self.send = event if good and self.world.conn(event.c).state == "ready" else None
+
+    def on_group_end(self, following: Any) -> None:
+        self.send = None
+
+    def out_message_ack(self, event: ev.FrameOut) -> None:
+        send = self.send
+        if send is not None and send.c == event.c and event.payload.message_id.lower() == send.id:
+            self.accepted(send, event)
+
+    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+        """The relay took this message."""
+        raise NotImplementedError
+
+
+@check("relay.refuses_seq", "R-5.4")
+class RefusesSeq(_Accepting):
+    """A message whose seq is not above the session's last is not acknowledged."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.last: Recent[str, int] = Recent(200_000)
+        self.before = 0
+
+    def in_any(self, event: ev.FrameIn) -> None:
+        super().in_any(event)
+        conn = self.world.conn(event.c)
+        self.before = self.last.get(conn.session_id) or 0
+        if event.seq is not None and conn.session_id and conn.state == "ready":
+            self.last[conn.session_id] = max(self.before, event.seq)
+
+    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+        if send.seq is not None:
+            self.judge(send.seq > self.before, f"seq {send.seq} taken after {self.before}", send, ack)
+
+
+@check("relay.refuses_time", "R-1.4")
+class RefusesTime(_Accepting):
+    """A message whose timestamp is outside the time window is not acknowledged."""
+
+    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+        self.judge(self.world.near(send, send.timestamp), "a timestamp out of the window was taken", send, ack)
+
+
+@check("relay.refuses_mac", "R-5.3")
+class RefusesMac(_Accepting):
+    """A message with a wrong MAC, or where one is required without, is not acknowledged."""
+
+    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+        world = self.world
+        if send.mac is None:
+            required = world.config.integrity == "require" and not send.binary
+            self.judge(not required, "taken without the message_mac required", send, ack)
+            return
+        key = world.session_key(world.conn(send.c))
+        if key is None or (world.begin is not None and (world.begin.redacted or world.begin.modelled)):
+            return
+        right = world.crypto.message_mac(key, send.type, send.id_as_sent, send.timestamp, send.raw)
+        self.judge(right == send.mac, "taken with a wrong message_mac", send, ack)
+
+
+@check("relay.refuses_nonce", "R-5.5")
+class RefusesNonce(_Accepting):
+    """A nonce accepted before from the same sender is not taken under another id."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.held: Recent[tuple[str, bytes], tuple[str, Any]] = Recent()
+
+    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+        user = self.world.conn(send.c).user
+        if user is None or ack.payload.status != "queued":
+            return
+        before = self.held.get((user, send.payload.nonce))
+        if before is None or send.t - before[1].t > self.world.config.dedup.window_s * 1_000_000:
+            self.held[user, send.payload.nonce] = (send.id, ack)
+            self.seen()
+        else:
+            self.judge(before[0] == send.id, "a nonce was taken for a second message", before[1], ack)
+
+
+@check("relay.refuses_other_content", "R-5.6")
+class RefusesOtherContent(_Accepting):
+    """An id accepted before is not acknowledged with other content."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.held: Recent[str, tuple[bytes, int]] = Recent()
+
+    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+        user = self.world.conn(send.c).user
+        if user is None:
+            return
+        hashed = hash_of(send.payload, user)
+        before = self.held.get(send.id)
+        if before is None:
+            self.held[send.id] = (hashed, ack.line)
+        else:
+            self.judge(before[0] == hashed, f"acknowledged with other content than in line {before[1]}", send, ack)
+
+
+@check("relay.refuses_expired", "R-9.1")
+class RefusesExpired(_Accepting):
+    """No message is acknowledged once the session token's grace is over."""
+
+    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+        conn = self.world.conn(send.c)
+        if conn.expires_ms:
+            over_us = conn.expires_ms * 1000 + self.world.config.token.grace_s * 1_000_000
+            self.judge(send.t <= over_us, f"taken {send.t - over_us} µs after the token's grace", send, ack)
+
+
+@check("relay.limits", "R-10.1")
+class Limits(_Accepting):
+    """Of messages, receipts, presence and subscriptions no device is admitted more than its limit and burst."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.states: Recent[tuple[str, str, str], LimitState] = Recent(200_000)
+        self.open: Any = None
+
+    def in_any(self, event: ev.FrameIn) -> None:
+        super().in_any(event)
+        good = event.type in ("PRESENCE_SET", "SUBSCRIBE", "UNSUBSCRIBE") and event.payload is not None
+        self.open = event if good and self.world.conn(event.c).state == "ready" else None
+
+    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+        if ack.payload.status == "queued":
+            self._admitted("send_message", send, ack)
+
+    def out_error(self, event: ev.FrameOut) -> None:
+        if self.open is not None and event.c == self.open.c:
+            self.open = None
+
+    def _ended(self, event: Any) -> None:
+        if self.open is not None and event.c == self.open.c:
+            self.open = None
+
+    on_close = on_abort = _ended
+
+    def on_group_end(self, following: Any) -> None:
+        super().on_group_end(following)
+        taken, self.open = self.open, None
+        begin = self.world.begin
+        if taken is not None and begin is not None and begin.whole:
+            self._admitted("presence" if taken.type == "PRESENCE_SET" else "subscribe", taken, taken)
+
+    def _admitted(self, operation: str, event: Any, shown: Any) -> None:
+        limit = getattr(self.world.config.limits, operation)
+        conn = self.world.conn(event.c)
+        if not isinstance(limit, Limit) or conn.user is None:
+            return
+        key = (operation, conn.user, conn.device)
+        state = self.states.get(key)
+        if state is None:
+            state = self.states[key] = fresh(limit, event.t)
+        refusal = admit(state, limit, event.t)
+        text = "" if refusal is None else f"{refusal.current_count} in {limit.window_s} s before it ({refusal.reason})"
+        self.judge(refusal is None, f"{operation} admitted beyond its limit: {text}", shown)
+
+
+@check("relay.device_ceiling", "R-10.3")
+class DeviceCeiling(Check):
+    """No user has more connected devices than the limit."""
+
+    def out_auth_success(self, event: ev.FrameOut) -> None:
+        conn = self.world.conn(event.c)
+        ceiling = self.world.config.limits.connections_per_user
+        if conn.user is None or not isinstance(ceiling, Ceiling) or conn.state == "ended":
+            return
+        others = sum(device != conn.device for device in self.world.places.get(conn.user, {}))
+        self.judge(others < ceiling.limit, f"AUTH_SUCCESS beside {others} other connected devices", event)

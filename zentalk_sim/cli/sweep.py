@@ -1,0 +1,146 @@
+"""``zsim sweep``: all combinations of parameters with all seeds, on local processes or a Dask cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zentalk_sim.cli.errors import InvalidFile, NotHeld, reading
+from zentalk_sim.cli.options import version
+
+if TYPE_CHECKING:
+    from zentalk_sim.experiment.sweep import Outcome, Plan
+    from zentalk_sim.experiment.sweep_cell import CellError
+
+
+@click.command(
+    epilog="Example: zsim sweep experiments/reconnect_storm.yaml --seeds 1-10 -S relay.nodes=3,4,6 "
+    "-S population.devices=500"
+)
+@click.argument("file", metavar="FILE")
+@click.option("--seeds", metavar="A-B", help="Seeds of every combination: 1-20, or 1,2,7-9.")
+@click.option("-S", "settings", metavar="PATH=VALUE,...", multiple=True, help="Values of one key; repeatable.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Local processes (one per core).")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler, tcp://HOST:PORT.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder (runs/NAME/sweep-HASH).")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json in place of the table.")
+@click.option("--no-plots", is_flag=True, help="Draw no pictures.")
+@version
+def command(
+    file: str,
+    seeds: str | None,
+    settings: tuple[str, ...],
+    workers: int | None,
+    scheduler: str | None,
+    out: Path | None,
+    as_json: bool,
+    no_plots: bool,
+) -> None:
+    """Run the experiment in FILE once for every seed and every combination of values.
+
+    A sweep that was stopped goes on where it was: the same command again runs only what is not done. Ends with 0 if
+    every threshold and check held in every run, with 99 if one did not.
+    """
+    if scheduler is not None and workers is not None:
+        raise click.UsageError("--workers are local processes; a --scheduler has its own")
+    from zentalk_sim.experiment.sweep import plan
+
+    laid: Plan = reading(partial(plan, file, seeds=seeds, settings=settings))
+    folder = out or laid.folder
+    outcome = _run(laid, folder, workers, scheduler)
+    from zentalk_sim.report.sweep_html import draw
+
+    try:
+        draw(outcome.sweep, folder, plots=not no_plots)
+    except OSError as error:
+        raise InvalidFile(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+    if as_json:
+        click.echo(json.dumps(outcome.sweep.summary(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(str(outcome.sweep))
+        click.echo(f"sweep folder: {folder}")
+    if not outcome.sweep.meta.held:
+        raise NotHeld
+
+
+def _run(laid: Plan, folder: Path, workers: int | None, scheduler: str | None) -> Outcome:
+    from zentalk_sim.experiment import sweep
+    from zentalk_sim.experiment.sweep_engines import DaskCluster, Engine, EngineError, LocalProcesses
+
+    progress = Progress(sys.stderr.isatty())
+    try:
+        engine: Engine
+        if scheduler is not None:
+            engine = DaskCluster(scheduler, progress.note)
+        else:
+            engine = LocalProcesses(workers or sweep.available_cores())
+        return sweep.run_plan(laid, engine, folder=folder, progress=progress.show, note=progress.note)
+    except KeyboardInterrupt:
+        progress.clear()
+        done, total = progress.done, len(laid.cells)
+        click.echo(f"{done} of {total} cells are kept in {folder}; the same command goes on from there", err=True)
+        raise
+    except (sweep.OtherSweep, EngineError) as error:
+        raise InvalidFile(str(error)) from None
+    except sweep.SweepFailed as error:
+        progress.clear()
+        _tell(error.failures)
+        raise RuntimeError(f"{len(error.failures)} of {len(laid.cells)} cells failed; the others are kept") from None
+    except OSError as error:
+        raise InvalidFile(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+    finally:
+        progress.clear()
+
+
+def _tell(failures: list[tuple[str, CellError]]) -> None:
+    """A line for each thing that went wrong, with a cell it went wrong in."""
+    cells: dict[str, list[str]] = {}
+    for where, why in failures:
+        cells.setdefault(why.message, []).append(where)
+    for message, found in list(cells.items())[:20]:
+        others = f" and {len(found) - 1} others" if len(found) > 1 else ""
+        click.echo(f"cell {found[0]}{others}: {message}", err=True)
+
+
+class Progress:
+    """One line on a terminal's stderr: cells done, and how long the rest will take. Elsewhere notes only."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        self.done = 0
+        self._is_terminal = is_terminal
+        self._began_s = 0.0
+        self._first = 0
+        self._width = 0
+
+    def show(self, done: int, total: int) -> None:
+        if not self._began_s:
+            self._began_s, self._first = time.perf_counter(), done
+        self.done = done
+        if not self._is_terminal:
+            return
+        line = f"{done} of {total} cells"
+        fresh = done - self._first
+        if fresh and done < total:
+            left_s = (time.perf_counter() - self._began_s) / fresh * (total - done)
+            line += f" · about {left_s:,.0f} s left"
+        sys.stderr.write("\r" + line.ljust(self._width))
+        sys.stderr.flush()
+        self._width = len(line)
+
+    def note(self, text: str) -> None:
+        """Say something on a line of its own."""
+        self.clear()
+        click.echo(text, err=True)
+
+    def clear(self) -> None:
+        """Leave an empty line for what comes next."""
+        if self._width:
+            sys.stderr.write("\r" + " " * self._width + "\r")
+            sys.stderr.flush()
+            self._width = 0

@@ -1,0 +1,244 @@
+"""Where the cells of a sweep run: in this process, in processes of this machine, or on a Dask cluster.
+
+An engine takes cells with their experiments and yields each with what it gave, in the order in which they end.
+Closing the generator stops the work at once. A worker that dies (killed, out of memory) costs the cell it was at,
+which is tried again by another.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, Final
+
+import msgspec
+
+from zentalk_sim.experiment.sweep_cell import Cell, CellError, CellResult, code_fingerprint, run_cell
+
+Task = tuple[Cell, dict[str, Any]]
+Outcome = tuple[Cell, CellResult | CellError]
+Engine = Callable[[Sequence[Task]], Generator[Outcome, None, None]]
+
+MAX_DEATHS: Final = 3
+"""A cell at which so many workers died is given up."""
+POLL_S: Final = 0.2
+"""How often the wait for a result lets a signal through."""
+CONNECT_TIMEOUT_S: Final = 10
+
+
+class EngineError(Exception):
+    """An engine that cannot start or cannot go on; the text says why and what to do."""
+
+
+def in_process(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+    """One cell after another in this process; what a cell raises comes out."""
+    for cell, mapping in tasks:
+        yield cell, run_cell(mapping)
+
+
+# --- processes of this machine ---------------------------------------------------------------------------------
+
+
+class LocalProcesses:
+    """``workers`` processes of this machine, each fed by a thread of this one.
+
+    They are fresh interpreters in a session of their own: nothing of this process is inherited, a notebook needs no
+    guard around its code, and Ctrl-C in a terminal reaches the sweep alone, which then ends them.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.pids: list[int] = []
+        """Processes started, ended ones included."""
+        self.command = [sys.executable, "-m", "zentalk_sim.experiment.sweep_worker"]
+        self._lock = Lock()
+        self._stopped = False
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+        left = deque(tasks)
+        outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+        threads = [
+            Thread(target=self._serve, args=(left, outcomes), daemon=True) for _ in range(min(self.workers, len(tasks)))
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for _ in tasks:
+                yield self._next(outcomes)
+        finally:
+            self._stop()
+
+    @staticmethod
+    def _next(outcomes: SimpleQueue[Outcome | BaseException]) -> Outcome:
+        while True:
+            try:
+                found = outcomes.get(timeout=POLL_S)
+            except Empty:
+                continue
+            if isinstance(found, BaseException):
+                raise found
+            return found
+
+    def _serve(self, left: deque[Task], outcomes: SimpleQueue[Outcome | BaseException]) -> None:
+        """Feed a worker until no cell is left."""
+        worker: subprocess.Popen[bytes] | None = None
+        try:
+            while not self._stopped:
+                try:
+                    cell, mapping = left.popleft()
+                except IndexError:
+                    break
+                found: CellResult | CellError | None = None
+                code = 0
+                for _ in range(MAX_DEATHS):
+                    worker = worker or self._start()
+                    found = None if worker is None else _ask(worker, mapping)
+                    if worker is None or found is not None:
+                        break
+                    code = worker.wait()
+                    worker = None
+                if self._stopped:
+                    return
+                outcomes.put((cell, found or CellError(f"{MAX_DEATHS} workers died at it, the last {_death(code)}")))
+        except BaseException as error:
+            outcomes.put(error)
+        finally:
+            if worker is not None and worker.stdin is not None:
+                worker.stdin.close()
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        """A fresh worker; None once the sweep has been stopped."""
+        import zentalk_sim
+
+        root = str(Path(zentalk_sim.__file__).parents[1])
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        with self._lock:
+            if self._stopped:
+                return None
+            worker = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,
+            )
+            self._running.append(worker)
+            self.pids.append(worker.pid)
+        return worker
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            running, self._running = self._running, []
+        for worker in running:
+            worker.kill()
+        for worker in running:
+            worker.wait()
+            for pipe in (worker.stdin, worker.stdout):
+                if pipe is not None:
+                    _close(pipe)
+
+
+def _ask(worker: subprocess.Popen[bytes], mapping: dict[str, Any]) -> CellResult | CellError | None:
+    """What a worker answers; None if it died."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    try:
+        worker.stdin.write(msgspec.json.encode(mapping) + b"\n")
+        worker.stdin.flush()
+        line = worker.stdout.readline()
+    except (OSError, ValueError):
+        return None
+    if not line.endswith(b"\n"):
+        return None
+    reply = msgspec.json.decode(line)
+    if "error" in reply:
+        return msgspec.convert(reply["error"], CellError)
+    return msgspec.convert(reply["result"], CellResult)
+
+
+def _close(pipe: Any) -> None:
+    # It may hold what was still buffered for a worker that is gone.
+    with suppress(OSError):
+        pipe.close()
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f"with exit code {code}"
+    import signal
+
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+
+# --- a Dask cluster ----------------------------------------------------------------------------------------------
+
+
+class DaskCluster:
+    """The workers of the Dask scheduler at ``address``. ``note`` is told what a user should know while waiting."""
+
+    def __init__(self, address: str, note: Callable[[str], None] = lambda text: None) -> None:
+        self.address = address
+        self._note = note
+        if not re.fullmatch(r"([a-z]+://)?.+:[0-9]+", address):
+            raise EngineError(f"--scheduler {address}: is no address; write it as the scheduler does, tcp://HOST:8786")
+        try:
+            self._distributed = import_module("distributed")
+        except ImportError:
+            raise EngineError(
+                "--scheduler needs dask.distributed, which is not installed; pip install 'zentalk-sim[dask]'"
+            ) from None
+
+    def __call__(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+        client = self._connect()
+        futures: dict[Any, Cell] = {}
+        try:
+            if not client.scheduler_info().get("workers"):
+                self._note(f"the scheduler at {self.address} has no workers yet; waiting for one")
+            code = code_fingerprint()
+            for cell, mapping in tasks:
+                # The key makes the scheduler give a cell to one worker only, and never an older code's result.
+                future = client.submit(run_cell, mapping, key=f"zsim-{cell.key}-{code}", pure=False)
+                futures[future] = cell
+            for future in self._distributed.as_completed(list(futures), loop=client.loop):
+                yield futures[future], self._result(future, code)
+        finally:
+            client.cancel(list(futures), force=True)
+            client.close(timeout=POLL_S)
+
+    def _connect(self) -> Any:
+        try:
+            return self._distributed.Client(self.address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise EngineError(f"--scheduler {self.address}: cannot be reached: {text}") from None
+
+    def _result(self, future: Any, code: str) -> CellResult | CellError:
+        try:
+            result = future.result()
+        except ModuleNotFoundError as error:
+            raise EngineError(f"a worker of {self.address} lacks {error.name}; install zentalk-sim there too") from None
+        except Exception as error:
+            text = " ".join(str(error).split())
+            return CellError(f"{type(error).__name__}{f': {text}' if text else ''}")
+        assert isinstance(result, CellResult)
+        if result.code != code:
+            raise EngineError(
+                f"a worker of {self.address} runs other code of zentalk-sim ({result.code}, here {code}); "
+                "install the same there"
+            )
+        return result

@@ -1,0 +1,99 @@
+"""The table `zsim compare` prints, and the same as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from zentalk_sim.report.metrics import title_of
+from zentalk_sim.report.summary import figure, shown_counts
+from zentalk_sim.report.sweep_statistics import FALSE_DISCOVERY
+from zentalk_sim.report.sweep_table import cut, text
+
+if TYPE_CHECKING:
+    from zentalk_sim.experiment.compare import Comparison, Group, Pair
+
+_NAME, _FIGURES, _RATIO = 26, 24, 20
+_MARKS = {"not distinguishable": "~", "higher": "▲ higher", "lower": "▼ lower"}
+
+
+def comparison_table(pairs: Sequence[Pair]) -> str:
+    """Each pair's medians [95 % intervals], ratio and verdict, a line per measure; at most 100 columns."""
+    parts = [_pair(pair) for pair in pairs]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparison_json(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """The same for programs."""
+
+    def side(group: Group) -> dict[str, Any]:
+        return {"label": group.label, "parameters": group.parameters, "seeds": group.seeds}
+
+    return {
+        "false_discovery": FALSE_DISCOVERY,
+        "pairs": [
+            {
+                "baseline": side(pair.baseline),
+                "other": side(pair.other),
+                "enough_seeds": pair.can_differ,
+                "comparisons": msgspec.to_builtins(pair.comparisons),
+            }
+            for pair in pairs
+        ],
+    }
+
+
+def _pair(pair: Pair) -> str:
+    lines = [cut(f"A  {_side(pair.baseline)}"), cut(f"B  {_side(pair.other)}"), ""]
+    head = f"{'':<{_NAME}}{'A median [95 %]':>{_FIGURES}}{'B median [95 %]':>{_FIGURES}}{'B / A':>{_RATIO}}"
+    lines.append(f"{head}  B is")
+    metric = ""
+    for comparison in pair.comparisons:
+        if comparison.statistic != "value" and comparison.metric != metric:
+            unit = next((c.unit for c in pair.comparisons if c.metric == comparison.metric and c.unit), "")
+            lines.append(title_of(comparison.metric) + (f" ({unit})" if unit else ""))
+        elif comparison.statistic == "value" and metric != "value":
+            lines.append("Counts")
+        metric = comparison.metric if comparison.statistic != "value" else "value"
+        lines.append(f"{_line(comparison)}  {_MARKS[comparison.verdict]}")
+    lines += ["", *_conclusion(pair)]
+    return "\n".join(lines)
+
+
+def _line(comparison: Comparison) -> str:
+    name = comparison.statistic.replace("censored", "not done")
+    if comparison.statistic == "value":
+        name = shown_counts({comparison.measure: 1})[0][1]
+    cells = "".join(f"{text(side):>{_FIGURES}}" for side in (comparison.baseline, comparison.other))
+    return f"  {cut(name, _NAME - 2):<{_NAME - 2}}{cells}{_ratio(comparison):>{_RATIO}}"
+
+
+def _ratio(comparison: Comparison) -> str:
+    if comparison.ratio is None:
+        return "–"
+    if comparison.ratio_low is None:
+        return f"{comparison.ratio:.3g}"
+    return f"{comparison.ratio:.3g} [{comparison.ratio_low:.3g}, {comparison.ratio_high:.3g}]"
+
+
+def _side(group: Group) -> str:
+    from zentalk_sim.experiment.sweep_grid import format_seeds
+
+    count = len(group.seeds)
+    return f"{group.label} · {'seed' if count == 1 else f'{count} seeds'} {format_seeds(sorted(group.seeds))}"
+
+
+def _conclusion(pair: Pair) -> list[str]:
+    different = [c for c in pair.comparisons if c.verdict != "not distinguishable"]
+    if not pair.can_differ:
+        n, m = len(pair.baseline.seeds), len(pair.other.seeds)
+        return [
+            f"Not distinguishable: with {figure(n)} and {figure(m)} seeds no difference can be told from chance; "
+            "run 5 or more each."
+        ]
+    if not different:
+        return ["Not distinguishable: no measure differs by more than the spread between seeds."]
+    total = len(pair.comparisons)
+    return [f"B differs from A in {len(different)} of {total} measures; the others (~) are not distinguishable."]

@@ -1,0 +1,155 @@
+"""What can be said across seeds: medians, bootstrap intervals, and whether two sets of runs differ beyond chance.
+
+Runs of different seeds are independent; values within a run are not, so that no interval is ever taken within one.
+All resampling is drawn from named streams of a fixed seed: the same runs give the same figures, everywhere.
+
+- **Interval of a median**: percentile bootstrap (Efron), 95 %, ``RESAMPLES`` resamples of the seeds with replacement.
+- **Interval of a ratio** of medians: both sides resampled independently.
+- **Difference**: the rank-sum test of Wilcoxon, Mann and Whitney, two-sided, ties at their mean rank; all
+  rearrangements are counted where there are at most ``MAX_EXACT``, else that many are drawn.
+- **Many comparisons at once**: Benjamini and Hochberg's procedure at 5 %, so that among many measures that do not
+  differ none is called different by chance alone (but for 5 % of such families).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import combinations
+from math import comb
+from typing import Any, Final
+
+from msgspec import Struct
+
+from zentalk_sim.protocol.streams import Streams
+
+RESAMPLES: Final = 2_000
+MAX_EXACT: Final = 20_000
+LEVEL: Final = 0.95
+FALSE_DISCOVERY: Final = 0.05
+
+
+class Interval(Struct, frozen=True):
+    """A median over ``n`` runs with its 95 % interval; all None where no run has a value, no interval with one run."""
+
+    n: int
+    median: float | None
+    low: float | None
+    high: float | None
+
+
+def median_interval(values: Sequence[float]) -> Interval:
+    """The median of one value per run, and its bootstrap interval."""
+    import numpy as np
+
+    n = len(values)
+    if not n:
+        return Interval(0, None, None, None)
+    data = np.asarray(values, dtype=np.float64)
+    median = float(np.median(data))
+    if n == 1:
+        return Interval(1, median, None, None)
+    low, high = _bounds(_medians(data, "interval"))
+    return Interval(n, median, low, high)
+
+
+def ratio_interval(
+    baseline: Sequence[float], other: Sequence[float]
+) -> tuple[float | None, float | None, float | None]:
+    """Median of ``other`` over that of ``baseline`` with its interval; None where it divides by zero or is one run."""
+    import numpy as np
+
+    if not baseline or not other:
+        return None, None, None
+    a, b = np.asarray(baseline, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    below, above = float(np.median(a)), float(np.median(b))
+    if below == 0:
+        return None, None, None
+    ratio = above / below
+    if len(a) < 2 or len(b) < 2:
+        return ratio, None, None
+    denominators = _medians(a, "ratio/baseline")
+    if not denominators.all():
+        return ratio, None, None
+    low, high = _bounds(_medians(b, "ratio/other") / denominators)
+    return ratio, low, high
+
+
+def rank_sum_p(a: Sequence[float], b: Sequence[float]) -> float:
+    """How likely ranks as far apart as these are if both sets come from one distribution; 1 where a set is empty."""
+    import numpy as np
+
+    if not a or not b:
+        return 1.0
+    ranks = _ranks(np.asarray([*a, *b], dtype=np.float64))
+    n, m = len(a), len(b)
+    # Doubled mean ranks are integers, so that ties in the statistic are ties exactly.
+    doubled = np.rint(2 * ranks).astype(np.int64)
+    centre = n * (n + m + 1)
+    seen = abs(int(doubled[:n].sum()) - centre)
+    if comb(n + m, n) <= MAX_EXACT:
+        chosen = _arrangements(n, n + m)
+        return float((np.abs(doubled[chosen].sum(axis=1) - centre) >= seen).mean())
+    keys = _words(MAX_EXACT * (n + m), f"rank_sum/{n}/{m}").reshape(MAX_EXACT, n + m)
+    chosen = np.argsort(keys, axis=1, kind="stable")[:, :n]
+    extreme = int((np.abs(doubled[chosen].sum(axis=1) - centre) >= seen).sum())
+    return (extreme + 1) / (MAX_EXACT + 1)
+
+
+def discoveries(p_values: Sequence[float]) -> list[bool]:
+    """Which of a family of comparisons may be called different (Benjamini and Hochberg, at ``FALSE_DISCOVERY``)."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    bound = 0.0
+    for rank, i in enumerate(order, start=1):
+        if p_values[i] <= FALSE_DISCOVERY * rank / len(p_values):
+            bound = p_values[i]
+    return [p <= bound for p in p_values] if bound else [False] * len(p_values)
+
+
+def _medians(data: Any, label: str) -> Any:
+    """The medians of all resamples of ``data``."""
+    import numpy as np
+
+    return np.median(data[_resamples(len(data), label)], axis=1)
+
+
+def _bounds(values: Any) -> tuple[float, float]:
+    """The quantiles that leave out ``1 - LEVEL``, half on each side; each is one of the values."""
+    import numpy as np
+
+    ordered = np.sort(values)
+    outside = round(len(ordered) * (1 - LEVEL) / 2)
+    return float(ordered[outside]), float(ordered[len(ordered) - 1 - outside])
+
+
+@cache
+def _arrangements(n: int, total: int) -> Any:
+    """All choices of ``n`` of ``total`` places."""
+    import numpy as np
+
+    return np.array(list(combinations(range(total), n)), dtype=np.int64)
+
+
+@cache
+def _resamples(n: int, label: str) -> Any:
+    """``RESAMPLES`` rows of ``n`` indices below ``n``, the same for every measure: these are the same seeds."""
+    import numpy as np
+
+    words = _words(RESAMPLES * n, f"{label}/{n}")
+    # 32 bits of each word suffice: the bias is below n / 2³².
+    return (((words >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)).astype(np.intp).reshape(RESAMPLES, n)
+
+
+def _words(count: int, name: str) -> Any:
+    import numpy as np
+
+    return np.frombuffer(Streams("statistics").fresh(name).bytes(8 * count), dtype="<u8")
+
+
+def _ranks(values: Any) -> Any:
+    """Ranks from 1, ties at their mean."""
+    import numpy as np
+
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[where]

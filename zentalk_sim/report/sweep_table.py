@@ -1,0 +1,93 @@
+"""The table `zsim sweep` prints: medians over the seeds with their intervals, a row per combination."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zentalk_sim.report.metrics import title_of, unit_of
+from zentalk_sim.report.summary import WIDTH, figure, shown_counts
+from zentalk_sim.report.sweep_results import combination_text
+
+if TYPE_CHECKING:
+    from zentalk_sim.report.sweep_results import Sweep
+    from zentalk_sim.report.sweep_statistics import Interval
+
+ROWS = 20
+"""Combinations shown; the table on disk has all."""
+_CELL = 25
+
+
+def sweep_table(sweep: Sweep) -> str:
+    """Medians of p50 and p99 per metric and combination, then counts that say something, then thresholds."""
+    combinations = sweep.meta.combinations
+    head = f"{sweep.name} · {len(sweep.cells)} cells: {len(combinations)} combinations × seeds {sweep.meta.seeds}"
+    if len(combinations) == 1:
+        head = f"{sweep.name} · {len(sweep.cells)} cells: seeds {sweep.meta.seeds}"
+    lines = [cut(head), "", "Median over the seeds [95 % interval]"]
+    labels = [combination_text(combination) for combination in combinations[:ROWS]]
+    width = max(28, min(max(map(len, labels)), WIDTH - 2 - 2 * _CELL - 13))
+    for metric in sweep.metrics:
+        if "." in metric or not sweep.cells[f"{metric}.count"].any():
+            continue
+        unit = unit_of(metric).name
+        title = title_of(metric) + (f" ({unit})" if unit else "")
+        lost = f"{metric}.censored" in sweep.cells and sweep.cells[f"{metric}.censored"].any()
+        last = "not done" if lost else ""
+        lines.append(f"{cut(title, width + 2):<{width + 2}}{'p50':>{_CELL}}{'p99':>{_CELL}}{last:>13}".rstrip())
+        for label, combination in zip(labels, combinations, strict=False):
+            cells = "".join(f"{text(sweep.interval(f'{metric}.{s}', combination)):>{_CELL}}" for s in ("p50", "p99"))
+            censored = figure(sweep.interval(f"{metric}.censored", combination).median) if lost else ""
+            lines.append(f"  {cut(label, width):<{width}}{cells}{censored:>13}".rstrip())
+        lines.append("")
+    lines += _count_lines(sweep, labels, width)
+    if len(combinations) > ROWS:
+        lines += [f"… and {len(combinations) - ROWS} more combinations, in intervals.parquet", ""]
+    lines += _bound_lines(sweep)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _count_lines(sweep: Sweep, labels: list[str], width: int) -> list[str]:
+    """Counts of loss and refusal: those that are not zero everywhere."""
+    seen = {name: int(sweep.cells[name].max()) for name in sweep.measures if sweep.cells[name].dtype == "int64"}
+    told = ("messages.rejected", "messages.failed", "messages.unacked", "clients.gave_up")
+    lines: list[str] = []
+    for name, words, most in shown_counts(seen):
+        if not most or not (name in told or name.startswith(("copies.dropped.", "rate_limited."))):
+            continue
+        lines.append(f"{cut(words[:1].upper() + words[1:], width + 2):<{width + 2}}{'count':>{_CELL}}")
+        for label, combination in zip(labels, sweep.meta.combinations, strict=False):
+            lines.append(f"  {cut(label, width):<{width}}{text(sweep.interval(name, combination)):>{_CELL}}")
+        lines.append("")
+    return lines
+
+
+def _bound_lines(sweep: Sweep) -> list[str]:
+    if not sweep.meta.bounds:
+        return []
+    broken = [bound for bound in sweep.meta.bounds if bound.held < bound.cells]
+    if not broken:
+        return [f"All thresholds and checks held in all {len(sweep.cells)} cells"]
+    lines = ["Thresholds and checks not held in every cell"]
+    for bound in broken[:ROWS]:
+        where = combination_text(sweep.meta.combinations[bound.combination])
+        lines.append(cut(f"  BROKEN  {bound.id} in {bound.cells - bound.held} of {bound.cells} seeds ({where})"))
+    if len(broken) > ROWS:
+        lines.append(f"  … and {len(broken) - ROWS} more")
+    return lines
+
+
+def text(interval: Interval) -> str:
+    """``20.1 [19.8, 20.4]``; no interval with a single run."""
+    if interval.low is None:
+        return figure(interval.median)
+    return f"{_number(interval.median)} [{_number(interval.low)}, {_number(interval.high)}]"
+
+
+def _number(value: float | None) -> str:
+    """To four figures, and whole numbers without a fraction."""
+    return figure(int(value) if value is not None and abs(value) >= 1000 else value)
+
+
+def cut(line: str, width: int = WIDTH) -> str:
+    """``line`` in at most ``width`` columns."""
+    return line if len(line) <= width else line[: max(width - 1, 0)] + "…"
