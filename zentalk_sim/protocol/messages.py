@@ -64,6 +64,7 @@ def accept(
     hashed = content_hash(payload, conversation)
     known = _held(node, message_id)
     if known is not None:
+        store.need()
         if known.sender != sender.address or known.content_hash != hashed:
             raise ProtocolError(INVALID_MESSAGE, "this id names another message", reason=DUPLICATE_ID)
         node.note("messages.duplicate", user=sender.address, message_id=message_id)
@@ -84,7 +85,11 @@ def accept(
     if conversation != derived:
         _check_membership(node, conversation, sender, recipient)
     if payload.x3dh_header:
-        _use_prekey(node, sender, recipient, payload.x3dh_header)
+        _check_keys(sender, recipient, payload.x3dh_header)
+    # The last check of R-1.8. From here on nothing can refuse the message any more.
+    store.need()
+    if payload.x3dh_header:
+        _use_prekey(node, recipient, payload.x3dh_header)
     _join(node, conversation, sender, recipient, own=conversation == derived)
     message = _store(node, sender, device_id, recipient, message_id, payload, conversation, hashed, now)
     return MessageAck(message_id, message.server_timestamp, "queued", message.recipient_devices)
@@ -216,24 +221,28 @@ def members_of(node: Node, conversation: str, user: User) -> tuple[str, str]:
     raise ProtocolError(NOT_FOUND, "no such conversation")
 
 
-def _use_prekey(node: Node, sender: User, recipient: User, header: X3dhHeader) -> None:
+def _check_keys(sender: User, recipient: User, header: X3dhHeader) -> None:
     """R-6.8: the sender's own identity key, and a one-time pre-key that is published and not yet used up."""
     if header.identity_key != sender.identity_key:
         raise ProtocolError(KEY_MISMATCH, "x3dh_header.identity_key is not the sender's", field="identity_key")
     key_id = header.one_time_key_id
-    if not isinstance(key_id, int):
-        return
-    bundle = recipient.prekeys
-    if bundle is None or key_id not in bundle.one_time:
+    if isinstance(key_id, int) and (recipient.prekeys is None or key_id not in recipient.prekeys.one_time):
         raise ProtocolError(
             KEY_MISMATCH, "x3dh_header.one_time_key_id is not published or used up", field="one_time_key_id"
         )
-    del bundle.one_time[key_id]
-    bundle.handed_out.pop(key_id, None)
-    node.store.save_user(recipient)
+
+
+def _use_prekey(node: Node, recipient: User, header: X3dhHeader) -> None:
+    """Use up the one-time pre-key that a message names."""
+    key_id, bundle = header.one_time_key_id, recipient.prekeys
+    if isinstance(key_id, int) and bundle is not None:
+        del bundle.one_time[key_id]
+        bundle.handed_out.pop(key_id, None)
+        node.store.save_user(recipient)
 
 
 def _of_recipient(node: Node, user: User, message_id: str) -> Message:
+    node.store.need()
     message = node.store.messages.get(message_id.lower())
     if message is None:
         raise ProtocolError(NOT_FOUND, "no such message", message_id=message_id)
@@ -249,6 +258,7 @@ def handle_received(node: Node, conn: Connection, user: User, payload: MessageRe
 
 def handle_read(node: Node, conn: Connection, user: User, payload: MessageRead, now: int) -> None:
     """MESSAGE_READ: the first of a user counts, and implies receipt by that device (R-6.3)."""
+    node.store.need()
     message = node.store.messages.get(payload.message_id.lower())
     if message is not None and message.recipient == user.address and message.first_read_us is not None:
         # A repeated one is ignored; only a device that had not confirmed its copy does so by it.

@@ -17,6 +17,7 @@ from zentalk_sim.protocol.errors import (
     HTTP_STATUS,
     INVALID_MESSAGE,
     NOT_FOUND,
+    SERVICE_UNAVAILABLE,
     UNAUTHORIZED,
     ProtocolError,
 )
@@ -55,6 +56,8 @@ def handle(node: Node, request_id: RequestId, request: Request, now: int) -> Non
         status = HTTP_STATUS[error.code]
         body = {"error_code": error.code, "message": error.message, "details": error.details}
         retry_after = error.details.get("retry_after")
+        if error.code == SERVICE_UNAVAILABLE:
+            retry_after = node.config.upgrade.retry_after_s
         if retry_after is not None:
             headers = (("Retry-After", str(retry_after)),)
         elif status == 401:
@@ -75,6 +78,7 @@ def _dispatch(node: Node, request: Request, now: int) -> Answer:
         if method != request.method:
             allowed.append(method)
             continue
+        node.store.need()
         caller = authenticate(node, request, now)
         if capability is not None and capability not in caller.claims.capabilities:
             raise ProtocolError(FORBIDDEN, f"the token does not grant {capability}", capability=capability)

@@ -67,6 +67,7 @@ class _TokenRequest(Struct):
 
 def issue_token(node: Node, request: Request, now: int) -> tuple[int, Any]:
     """A connection token for whoever proves an identity key; profile ``dev`` registers an unknown one (R-3.5)."""
+    node.store.need()
     asked = body_of(request, _TokenRequest)
     if not node.crypto.verify(asked.identity_key, token_signed_data(asked.device_id, asked.timestamp), asked.signature):
         raise ProtocolError(UNAUTHORIZED, "signature does not verify")

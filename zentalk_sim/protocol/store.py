@@ -14,6 +14,7 @@ import msgspec
 
 from zentalk_sim.protocol.config import DedupConfig, Limit
 from zentalk_sim.protocol.dedup import SeenIds
+from zentalk_sim.protocol.errors import SERVICE_UNAVAILABLE, ProtocolError
 from zentalk_sim.protocol.frames import RELAY_FRAMES
 from zentalk_sim.protocol.ratelimit import LimitState, fresh
 from zentalk_sim.protocol.records import (
@@ -60,6 +61,8 @@ class MemoryStore:
         self.typing: dict[tuple[str, str, str], tuple[int, int | None]] = {}
         """(user, device, conversation) → last accepted TYPING_START, and when typing stops by itself."""
         self.seen_ids = SeenIds(dedup or DedupConfig())
+        self.available = True
+        """False while the store is away: what needs it is answered SERVICE_UNAVAILABLE (R-12.2)."""
 
     # --- durability ----------------------------------------------------------------------------------
 
@@ -71,6 +74,11 @@ class MemoryStore:
 
     def note_progress(self, key: DeviceKey) -> None:
         """A frame came in or went out on a session, whose counters stand in the record that ``sessions`` holds."""
+
+    def need(self) -> None:
+        """Raises ProtocolError ``SERVICE_UNAVAILABLE`` while the store is away (R-12.2)."""
+        if not self.available:
+            raise ProtocolError(SERVICE_UNAVAILABLE, "the relay's store is away; try again")
 
     # --- users and devices ---------------------------------------------------------------------------
 
