@@ -52,8 +52,20 @@ def started(*command: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
+def served() -> float:
+    """Milliseconds until ``mockrelay serve`` says that it is ready."""
+    command = (sys.executable, "-m", "mockrelay", "serve", "--port", "0", "--http-port", "0", "--json")
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        spent = (time.perf_counter() - began) * 1000
+        process.terminate()
+    return spent
+
+
 def start_up() -> list[Line]:
-    """How long the commands' help takes, against an interpreter that does nothing."""
+    """How long the commands' help takes, and a relay until it serves, against an interpreter that does nothing."""
     lines = []
     for name, module in (("zsim --help", "zentalk_sim.cli"), ("mockrelay --help", "mockrelay")):
         ours, baseline = alternate(
@@ -61,6 +73,8 @@ def start_up() -> list[Line]:
             lambda: started(sys.executable, "-c", "pass"),
         )
         lines.append(line(name, "ms", ours, baseline, "python -c pass"))
+    ready, baseline = alternate(served, lambda: started(sys.executable, "-c", "pass"))
+    lines.append(line("mockrelay serve, until ready", "ms", ready, baseline, "python -c pass"))
     return lines
 
 
