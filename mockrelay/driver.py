@@ -28,6 +28,7 @@ from zentalk_sim.protocol.effects import Abort, Accept, Close, Note, Refuse, Res
 from zentalk_sim.protocol.errors import INTERNAL_ERROR, SERVICE_UNAVAILABLE, ProtocolError
 from zentalk_sim.protocol.relay import Relay
 from zentalk_sim.protocol.rest_types import Request
+from zentalk_sim.protocol.store import STORE_AWAY
 from zentalk_sim.protocol.upgrade import UpgradeRequest
 from zentalk_sim.trace import recording as rec
 from zentalk_sim.trace.recording import Direction, Input, Output, Sent
@@ -419,5 +420,5 @@ class Driver:
 
 
 def _unavailable(number: int) -> Respond:
-    body = {"error_code": SERVICE_UNAVAILABLE, "message": "the relay's store is away; try again", "details": {}}
+    body = {"error_code": SERVICE_UNAVAILABLE, "message": STORE_AWAY, "details": {}}
     return Respond(number, 503, body, (("Retry-After", "1"),))

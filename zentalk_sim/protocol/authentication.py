@@ -18,6 +18,7 @@ from zentalk_sim.protocol.keys import announce_device
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.ratelimit import Refusal
 from zentalk_sim.protocol.records import Device, Presence, Session, User
+from zentalk_sim.protocol.store import STORE_AWAY
 from zentalk_sim.protocol.tokens import Claims, TokenError, token_life
 from zentalk_sim.protocol.upgrade import UpgradeRefusal, UpgradeRequest, check_upgrade, limits_apply_to, peer_ip
 
@@ -26,10 +27,9 @@ def connect(node: Node, conn_id: int, request: UpgradeRequest, now: int) -> None
     """Admit an upgrade and challenge it, or refuse it (R-3.1), or accept and close it (R-3.2)."""
     refusal = check_upgrade(request, node.config.upgrade, len(node.conns))
     if refusal is None and not node.store.available:
-        message = "the relay's store is away; try again"
-        refusal = UpgradeRefusal(503, SERVICE_UNAVAILABLE, message, node.config.upgrade.retry_after_s)
+        refusal = UpgradeRefusal(503, SERVICE_UNAVAILABLE, STORE_AWAY, node.config.upgrade.retry_after_s)
     if refusal is not None:
-        node.note("upgrades.refused", value_us=None)
+        node.note("upgrades.refused")
         node.out.append(Refuse(conn_id, refusal.status, refusal.error_code, refusal.message, refusal.retry_after_s))
         return
     device_id = request.query["device_id"].lower()

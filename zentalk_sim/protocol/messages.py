@@ -242,7 +242,6 @@ def _use_prekey(node: Node, recipient: User, header: X3dhHeader) -> None:
 
 
 def _of_recipient(node: Node, user: User, message_id: str) -> Message:
-    node.store.need()
     message = node.store.messages.get(message_id.lower())
     if message is None:
         raise ProtocolError(NOT_FOUND, "no such message", message_id=message_id)
@@ -253,6 +252,7 @@ def _of_recipient(node: Node, user: User, message_id: str) -> Message:
 
 def handle_received(node: Node, conn: Connection, user: User, payload: MessageReceived, now: int) -> None:
     """MESSAGE_RECEIVED: the copy goes, the sender is told once for this device (R-6.3)."""
+    node.store.need()
     mailbox.confirm(node, user, conn.device_id, _of_recipient(node, user, payload.message_id), now)
 
 

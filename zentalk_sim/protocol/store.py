@@ -8,7 +8,7 @@ the methods that change something.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -28,6 +28,9 @@ from zentalk_sim.protocol.records import (
     StoreImage,
     User,
 )
+
+STORE_AWAY: Final = "the relay's store is away; try again"
+"""What SERVICE_UNAVAILABLE says for a store that is away (R-12.2)."""
 
 
 class MemoryStore:
@@ -78,7 +81,7 @@ class MemoryStore:
     def need(self) -> None:
         """Raises ProtocolError ``SERVICE_UNAVAILABLE`` while the store is away (R-12.2)."""
         if not self.available:
-            raise ProtocolError(SERVICE_UNAVAILABLE, "the relay's store is away; try again")
+            raise ProtocolError(SERVICE_UNAVAILABLE, STORE_AWAY)
 
     # --- users and devices ---------------------------------------------------------------------------
 
