@@ -1,12 +1,17 @@
-"""Settings for every test: how many examples Hypothesis tries.
+"""Settings for every test: how many examples Hypothesis tries, and what a machine must have beside Python.
 
 `ci` (the default) is deterministic and quick; HYPOTHESIS_PROFILE=soak tries many more, at random.
+
+A test marked `needs("node")` or `needs("chromium")` is left out where that program is missing, and the closing lines
+say so; with ZENTALK_TESTS_NEED_ALL set, as `.ci/run` sets it, it stays in and fails.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -16,3 +21,30 @@ settings.register_profile(
     "soak", deadline=None, max_examples=5_000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+_PACKAGES = {"node": "nodejs", "chromium": "chromium"}
+"""Program → Debian's package."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this machine cannot run, unless it must."""
+    if os.environ.get("ZENTALK_TESTS_NEED_ALL"):
+        return
+    deselected = [
+        item for item in items if any(shutil.which(mark.args[0]) is None for mark in item.iter_markers("needs"))
+    ]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in set(deselected)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out."""
+    if os.environ.get("ZENTALK_TESTS_NEED_ALL"):
+        return
+    for program, package in _PACKAGES.items():
+        if shutil.which(program) is None:
+            terminalreporter.write_line(
+                f"left out: tests that need {program}, which is missing (Debian: apt install {package})",
+                yellow=True,
+            )

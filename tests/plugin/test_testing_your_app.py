@@ -123,6 +123,7 @@ def test_the_snippet_without_pytest_must_run(capsys: pytest.CaptureFixture[str])
     assert re.fullmatch(r"ws://127\.0\.0\.1:\d+/spaces/\w+/ws/v1 0x[0-9a-f]{40}\n", capsys.readouterr().out)
 
 
+@pytest.mark.needs("node")
 def test_the_snippet_for_javascript_must_pass(tmp_path: Path) -> None:
     for name in ("relay.mjs", "zentalk.mjs"):
         shutil.copy(JS / name, tmp_path)
@@ -188,11 +189,13 @@ def test_the_python_example_must_exchange_and_verify_a_message() -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, EXCHANGED, "")
 
 
+@pytest.mark.needs("node")
 def test_the_javascript_example_must_exchange_and_verify_a_message() -> None:
     result = node("exchange.mjs")
     assert (result.returncode, result.stdout, result.stderr) == (0, EXCHANGED, "")
 
 
+@pytest.mark.needs("node")
 def test_the_example_for_ws_must_hand_that_packages_class_to_the_same_code(tmp_path: Path) -> None:
     """The package is stood in for by Node's own WebSocket: what is checked is our side; CI runs the package itself."""
     for source in JS.glob("*.mjs"):
@@ -205,6 +208,7 @@ def test_the_example_for_ws_must_hand_that_packages_class_to_the_same_code(tmp_p
     assert (result.returncode, result.stdout, result.stderr) == (0, "ws\n" + EXCHANGED, "")
 
 
+@pytest.mark.needs("node")
 def test_a_relay_that_refuses_must_be_heard_in_javascript(tmp_path: Path) -> None:
     for name in ("relay.mjs", "zentalk.mjs"):
         shutil.copy(JS / name, tmp_path)
@@ -248,6 +252,7 @@ class _Page(HTMLParser):
             self.scripts.append(data)
 
 
+@pytest.mark.needs("node")
 def test_the_page_for_browsers_must_be_whole(tmp_path: Path) -> None:
     """Its script parses, names only elements that there are, and imports only what is beside it."""
     page = _Page()
