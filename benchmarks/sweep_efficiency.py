@@ -1,4 +1,4 @@
-"""How much sooner a sweep ends with two worker processes than with one: ``python -m benchmarks.sweep_efficiency [SEEDS]``.
+"""How much sooner a sweep ends with two workers than with one: ``python -m benchmarks.sweep_efficiency [SEEDS]``.
 
 The whole command is timed, its start, its statistics and its report included. Beside the time by the clock stands the
 CPU time of both, which must be alike: where another program takes the second core, two workers cannot be twice as fast.
