@@ -15,6 +15,7 @@ def deviations(config: RelayConfig) -> list[str]:
     """What a configuration does otherwise than profile ``spec``, a line each (R-3.5)."""
     import msgspec
 
+    from mockrelay.addresses import CONTAINER_NAMES
     from zentalk_sim.protocol.config import RelayConfig, UpgradeConfig
 
     standard = UpgradeConfig()
@@ -22,12 +23,16 @@ def deviations(config: RelayConfig) -> list[str]:
     lines: list[str] = []
     if upgrade.profile == "dev":
         lines += [
-            "Host may be localhost, *.localhost or any IP literal",
+            ", ".join(
+                ("Host may be localhost", "*.localhost", *(name for name in CONTAINER_NAMES if name in upgrade.hosts))
+            )
+            + " or any IP literal",
             "Origin may be http(s):// on localhost, *.localhost, 127.0.0.1 or [::1], any port",
             "limits per IP are off for loopback and private addresses",
             "POST /api/token registers an unknown identity",
         ]
-    lines += [f"Host {name} is admitted (--allow-host)" for name in upgrade.hosts if name not in standard.hosts]
+    told = (*standard.hosts, *(CONTAINER_NAMES if upgrade.profile == "dev" else ()))
+    lines += [f"Host {name} is admitted (--allow-host)" for name in upgrade.hosts if name not in told]
     lines += [f"Origin {name} is admitted (--allow-origin)" for name in upgrade.origins if name not in standard.origins]
     return lines + _changed(msgspec.to_builtins(RelayConfig()), msgspec.to_builtins(config))
 
@@ -54,17 +59,20 @@ def _shown(value: Any) -> str:
 
 def start_text(relay: MockRelay) -> str:
     """The start message for people."""
+    from mockrelay.http.inspector_routes import inspector_url
+
     lines = [
         "mockrelay is ready; Ctrl-C stops it.",
         "",
         f"  WebSocket    {relay.ws_url}",
         f"  REST         {relay.http_url}/api",
         f"  Admin token  {relay.admin_token}",
+        f"  Inspector    {inspector_url(relay.http_url, relay.admin_token)}",
     ]
     if relay.development_tls is not None:
         lines += [
-            f"  Certificate  {relay.development_tls.cert_file}",
-            f"               (self-signed, for clients to trust; SHA-256 {relay.development_tls.fingerprint})",
+            f"  Authority    {relay.development_tls.cert_file}",
+            "               (for clients to trust, once; `mockrelay ca show` says how)",
         ]
     if relay.options.record is not None:
         lines.append(f"  Recording    {relay.options.record} (holds keys and tokens)")

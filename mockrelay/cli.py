@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mockrelay.announce import deviations, start_text
+from mockrelay.ca_cli import ca, ca_dir_option, ca_folder
+from mockrelay.certify_cli import certify
 from mockrelay.connect_cli import connect
+from mockrelay.documents_cli import asyncapi, openapi
+from mockrelay.logs import FORMATS, LEVELS, say, set_up
 from mockrelay.token_cli import token
 
 if TYPE_CHECKING:
@@ -45,7 +49,11 @@ def cli() -> None:
     """A mock relay for the Zentalk WebSocket API."""
 
 
+cli.add_command(asyncapi)
+cli.add_command(ca)
+cli.add_command(certify)
 cli.add_command(connect)
+cli.add_command(openapi)
 cli.add_command(token)
 
 
@@ -60,10 +68,23 @@ def _check_users(_ctx: click.Context, _param: click.Parameter, names: tuple[str,
 
 def _check_origins(_ctx: click.Context, _param: click.Parameter, origins: tuple[str, ...]) -> tuple[str, ...]:
     for origin in origins:
+        if origin == "null":  # what a page of a file, or in a sandbox, says
+            continue
         scheme, found, rest = origin.partition("://")
         if not (found and scheme and rest) or any(c in rest for c in "/?# "):
             raise click.BadParameter(f"{origin!r}: an origin is scheme://host[:port], such as http://localhost:5173")
     return origins
+
+
+def _check_bounds(ctx: click.Context, _param: click.Parameter, pairs: tuple[str, ...]) -> Any:
+    if ctx.resilient_parsing:
+        return pairs
+    from mockrelay.bounds import BadBound, parse_bounds
+
+    try:
+        return parse_bounds(pairs)
+    except BadBound as error:
+        raise click.BadParameter(str(error)) from None
 
 
 _FILE_SETTINGS = "mockrelay.file_settings"
@@ -147,9 +168,10 @@ Examples:
     "--tls-cert",
     envvar="MOCKRELAY_TLS_CERT",
     type=click.Path(),
-    help="Certificate chain in PEM; without it a development one is made.",
+    help="Certificate chain in PEM; without it the development authority signs one.",
 )
 @click.option("--tls-key", envvar="MOCKRELAY_TLS_KEY", type=click.Path(), help="The certificate's private key in PEM.")
+@ca_dir_option
 @click.option(
     "--user",
     "users",
@@ -214,7 +236,30 @@ Examples:
     help="Admit this Origin too.",
 )
 @click.option(
+    "--bound",
+    "bounds",
+    envvar="MOCKRELAY_BOUNDS",
+    multiple=True,
+    metavar="NAME=N",
+    callback=_check_bounds,
+    help="How much is kept, such as journal_entries=1000; may be repeated.",
+)
+@click.option(
     "--json", "as_json", envvar="MOCKRELAY_JSON", is_flag=True, help="Print the start message as one line of JSON."
+)
+@click.option(
+    "--log-level",
+    envvar="MOCKRELAY_LOG_LEVEL",
+    type=click.Choice(LEVELS),
+    help="What stderr tells: debug adds every frame (default: info; with --json warning).",
+)
+@click.option(
+    "--log-format",
+    envvar="MOCKRELAY_LOG_FORMAT",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="Lines for people or for programs.",
 )
 @click.pass_context
 def serve(ctx: click.Context, /, **flags: Any) -> None:
@@ -226,7 +271,7 @@ def serve(ctx: click.Context, /, **flags: Any) -> None:
         raise click.UsageError("--tls-cert and --tls-key belong together")
     if flags["port"] and flags["port"] == flags["http_port"]:
         raise click.UsageError(f"--port and --http-port are both {flags['port']}; give them different ports, or 0")
-    _set_up_logging()
+    set_up(flags["log_level"] or ("warning" if flags["as_json"] else "info"), flags["log_format"])
     sys.exit(_run(_options(ctx, flags), flags["as_json"]))
 
 
@@ -259,42 +304,50 @@ def _options(ctx: click.Context, flags: dict[str, Any]) -> Options:
         tls=flags["tls"] or flags["tls_cert"] is not None,
         tls_cert=flags["tls_cert"],
         tls_key=flags["tls_key"],
+        ca_dir=_ca_dir(flags),
         clock=flags["clock"],
         store=flags["store"],
         rules=tuple(rules),
+        bounds=flags["bounds"],
     )
 
 
-def _set_up_logging() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("mockrelay: %(levelname)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+def _ca_dir(flags: dict[str, Any]) -> str | None:
+    """Where the development authority is kept, if one is needed."""
+    if not flags["tls"] or flags["tls_cert"] is not None:
+        return None
+    from mockrelay.tls import TlsError
+
+    try:
+        return ca_folder(flags["ca_dir"])
+    except TlsError as error:
+        raise click.UsageError(f"--tls: {error}") from None
 
 
 def _config(profile: str, hosts: tuple[str, ...], origins: tuple[str, ...]) -> RelayConfig:
     import msgspec
 
+    from mockrelay.addresses import CONTAINER_NAMES
     from zentalk_sim.protocol.config import RelayConfig
 
     defaults = RelayConfig()
     upgrade = msgspec.structs.replace(
         defaults.upgrade,
         profile=profile,
-        hosts=(*defaults.upgrade.hosts, *hosts),
+        hosts=tuple(dict.fromkeys((*defaults.upgrade.hosts, *(CONTAINER_NAMES if profile == "dev" else ()), *hosts))),
         origins=(*defaults.upgrade.origins, *origins),
     )
     return msgspec.structs.replace(defaults, upgrade=upgrade)
 
 
 def _run(options: Options, as_json: bool) -> int:
-    import asyncio
-
+    from mockrelay import event_loop
     from mockrelay.server import PortInUse
     from mockrelay.store import StoreError
     from mockrelay.tls import TlsError
 
     try:
-        return asyncio.run(_serve(options, as_json))
+        return event_loop.run(_serve(options, as_json))
     except KeyboardInterrupt:
         return 130
     except PortInUse as error:
@@ -315,6 +368,7 @@ async def _serve(options: Options, as_json: bool) -> int:
     import asyncio
     import signal
 
+    from mockrelay import event_loop
     from mockrelay.server import MockRelay
 
     relay = MockRelay(options)
@@ -330,8 +384,13 @@ async def _serve(options: Options, as_json: bool) -> int:
         except NotImplementedError:  # Windows: Ctrl-C comes as KeyboardInterrupt
             break
     async with relay:
+        event_loop.settle()
         _announce(relay, as_json)
+        say(logging.INFO, "ready", ws_url=relay.ws_url, http_url=relay.http_url, users=len(relay.users))
         await relay.shutdown_asked.wait()
+        cause = signal.Signals(received[0]).name if received else "asked by the control API"
+        say(logging.INFO, "stopping", cause=cause, connections=len(relay.driver.relay.connections))
+    say(logging.INFO, "stopped")
     return 130 if signal.SIGINT in received else 0
 
 
@@ -340,6 +399,8 @@ def _announce(relay: MockRelay, as_json: bool) -> None:
     moved = [] if mode == "real" else [f"time is {mode}, {relay.default.clock.scale:g} s in one (--clock)"]
     for line in deviations(relay.options.config) + moved:
         click.echo(f"deviates from profile spec: {line}", err=True)
+    for name in relay.development_tls.uncovered() if relay.development_tls is not None else ():
+        click.echo(f"the development certificate is not for {name}, which is no local name; see --tls-cert", err=True)
     if as_json:
         click.echo(json.dumps(relay.start_message()))
     else:

@@ -1,9 +1,6 @@
-"""Owns a relay core: feeds it what happens, commits, applies its effects in order, arms one timer.
+"""Drives a relay core: what sockets, REST, tools and the clock bring becomes inputs of the core.
 
-The law of this file: inputs go through ``_feed`` one after the other; effects of one input are recorded, and wait in
-the queue of ``GroupCommit`` until the store holds what they tell of. All inputs of one turn of the event loop have one
-instant, read when the turn's first input comes; asyncio runs a turn's sockets before its timers, so that inputs
-come before timers at one instant (R-13.1).
+The law of this file: an input is handed to ``CoreHost`` at the instant that ``Turns`` says, and nowhere else.
 
 A commit that fails is fail-stop: every connection is aborted, what waits is dropped, and the relay begins anew from
 what the store holds, as soon as it can be opened again. Until then nothing is accepted or acknowledged (R-12.2).
@@ -14,63 +11,38 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
 from typing import Any, Final
 
 from mockrelay.clock import Clock
-from mockrelay.group_commit import GroupCommit
-from mockrelay.recorder import Recorder, shortened
+from mockrelay.core_host import CoreHost
+from mockrelay.recorder import Recorder
 from mockrelay.sink import Sink
 from mockrelay.store.errors import StoreError
 from zentalk_sim.protocol.config import RelayConfig
 from zentalk_sim.protocol.control import Command, NodeLost, Stop
-from zentalk_sim.protocol.effects import Abort, Accept, Close, Note, Refuse, Respond
+from zentalk_sim.protocol.effects import Refuse, Respond
 from zentalk_sim.protocol.errors import INTERNAL_ERROR, SERVICE_UNAVAILABLE, ProtocolError
 from zentalk_sim.protocol.relay import Relay
 from zentalk_sim.protocol.rest_types import Request
 from zentalk_sim.protocol.store import STORE_AWAY
 from zentalk_sim.protocol.upgrade import UpgradeRequest
 from zentalk_sim.trace import recording as rec
-from zentalk_sim.trace.recording import Direction, Input, Output, Sent
+from zentalk_sim.trace.recording import Direction, Input
 
 RETRY_STORE_S: Final = 1.0
 """How long until a store that could not be opened again is tried anew."""
 _log = logging.getLogger("mockrelay")
-_MAX_WAIT_S: Final = 3600.0
-"""No timer is armed for longer: a clock that is set forward meanwhile is then noticed."""
 
 
-class Driver:
+class Driver(CoreHost):
     """One relay core on an event loop."""
 
     def __init__(self, relay: Relay, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
-        self.relay = relay
-        self.clock = clock
-        self.loop = loop
-        self.recorder: Recorder | None = None
-        self.counters: dict[str, int] = {}
-        """Counted facts of the core (``Note``) and of this face, by dotted name."""
-        self.crashes = 0
-        self.on_output: Callable[[int, Output], None] | None = None
-        """Called with (instant, output) as each is applied; for journals and observers."""
-        self.observers: list[Callable[[int, Output], None]] = []
-        """As ``on_output``, for any number of them."""
-        self._sinks: dict[int, Sink] = {}
+        super().__init__(relay, clock, loop)
         self._conn_ids = itertools.count(1)
         self._request_ids = itertools.count(1)
-        self._instant_us: int | None = None
-        self._floor_us = relay.now_us
-        """Time never goes back, not even with another core."""
-        self._turn_us = relay.now_us
-        """The instant of the turn before; bytes read in this turn may have come any time since."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at_us = 0
-        self._stopped = False
-        self.away: StoreError | None = None
-        """Why the store cannot be used now; nothing is accepted until it can."""
         self._loading: asyncio.TimerHandle | None = None
         self._failed_s = -RETRY_STORE_S
-        self.queue = GroupCommit(relay.store, loop, self._apply, self._store_failed)
         if relay.store.is_durable:
             # What a process left that had no time to say goodbye.
             self.control(NodeLost(relay.name))
@@ -90,7 +62,7 @@ class Driver:
             return conn
         self._sinks[conn] = sink
         event = rec.Upgrade(
-            self._instant(),
+            self.now_us(),
             c=conn,
             path=request.path,
             query=request.query,
@@ -106,12 +78,17 @@ class Driver:
         """A text message as its bytes, UTF-8 not yet checked."""
         if conn not in self._sinks:
             return
-        now = self._arrived(conn)
+        now, real_us = self._arrived(conn), self.clock.real_us()
+        if self.recorder is not None or not self._is_running():
+            self._feed(_text(now, conn, data, real_us))
+            return
+        # What ``_feed`` does, without an event that nobody would see: this is nearly every input there is.
         try:
-            event: Input = rec.Text(now, conn, data.decode(), self.clock.real_us())
-        except UnicodeDecodeError:
-            event = rec.BadText(now, conn, data, self.clock.real_us())
-        self._feed(event)
+            effects = self.relay.receive_text(conn, data, now, real_us)
+        except Exception:
+            self._fed(now, conn, self._crashed(_text(now, conn, data, real_us)))
+        else:
+            self._fed(now, conn, rec.unfold(effects))
 
     def receive_binary(self, conn: int, data: bytes) -> None:
         """A binary message."""
@@ -126,7 +103,7 @@ class Driver:
     def disconnect(self, conn: int, cause: str) -> None:
         """The transport of an accepted connection is gone; calls after the first are passed over."""
         if self._sinks.pop(conn, None) is not None:
-            self._feed(rec.Lost(self._instant(), conn, cause))
+            self._feed(rec.Lost(self.now_us(), conn, cause))
 
     def request(self, request: Request) -> Respond:
         """A REST request and its answer."""
@@ -139,7 +116,7 @@ class Driver:
             except UnicodeDecodeError:
                 body64 = request.body
         event = rec.Asked(
-            self._instant(),
+            self.now_us(),
             r=number,
             method=request.method,
             path=request.path,
@@ -165,7 +142,7 @@ class Driver:
     def control(self, command: Command) -> Any:
         """A command and its result. Raises ProtocolError where it names what there is not, or the store is away."""
         self._require_store()
-        now = self._instant()
+        now = self.now_us()
         due = self.relay.next_timeout()
         if due is not None and due < now:
             # Timers that are due have effects of their own, which a refused command must not take with it.
@@ -184,15 +161,7 @@ class Driver:
 
     def configure(self, config: RelayConfig) -> None:
         """New settings; they hold from the next input."""
-        self._feed(rec.Configured(self._instant(), config))
-
-    def sink_of(self, conn: int) -> Sink | None:
-        """The way out of a connection, or None where it is gone."""
-        return self._sinks.get(conn)
-
-    def count(self, name: str, count: int = 1) -> None:
-        """Count a fact of the face."""
-        self.counters[name] = self.counters.get(name, 0) + count
+        self._feed(rec.Configured(self.now_us(), config))
 
     # --- another core ----------------------------------------------------------------------------------
 
@@ -204,14 +173,14 @@ class Driver:
 
     def replace(self, relay: Relay) -> None:
         """Go on with another core, to which no connection belongs yet; those of the old one are let go."""
-        self._floor_us = max(self._floor_us, self.relay.now_us)
+        self._turns.floor_us = max(self._turns.floor_us, self.relay.now_us)
         self._sinks.clear()
         self.queue.drop()
         self.away = None
         self.relay = relay
         self.queue.store = relay.store
         if self.recorder is not None:
-            self.recorder.commit(rec.Restarted(self._instant(), relay.config, relay.snapshot()), ())
+            self.recorder.commit(rec.Restarted(self.now_us(), relay.config, relay.snapshot()), ())
         self.control(NodeLost(relay.name))
         self.clock_changed()
 
@@ -229,7 +198,7 @@ class Driver:
             _log.error("the store cannot be opened again, nothing is accepted until it can: %s", error)
             self._leave(error, RETRY_STORE_S)
             return
-        store.drop_future(self._instant())
+        store.drop_future(self.now_us())
         self.replace(relay.restarted(store))
 
     def _store_failed(self, error: StoreError) -> None:
@@ -268,7 +237,7 @@ class Driver:
     ) -> None:
         """A fault rule made the wire differ from what the core said or heard; see ``Recorder.note_wire``."""
         if self.recorder is not None:
-            self.recorder.note_wire(self._instant(), conn, direction, rule, did, core, wire, binary)
+            self.recorder.note_wire(self.now_us(), conn, direction, rule, did, core, wire, binary)
 
     def stop(self) -> None:
         """What waits is committed, the store closed, the recording ended; no input and no timer runs any more."""
@@ -277,28 +246,12 @@ class Driver:
         self.queue.flush()
         self._stopped = True
         self.relay.store.close()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._turns.stop()
         if self._loading is not None:
             self._loading.cancel()
         self.stop_recording()
 
     # --- time ----------------------------------------------------------------------------------------
-
-    def _instant(self) -> int:
-        """The instant of this turn of the loop."""
-        now = self._instant_us
-        if now is None:
-            # The core may have been told of a later instant than a clock that was set anew shows.
-            now = self._instant_us = max(self.clock.now_us(), self.relay.now_us, self._floor_us)
-            self.loop.call_soon(self._new_turn)
-        return now
-
-    def _new_turn(self) -> None:
-        if self._instant_us is not None:
-            self._turn_us = self._instant_us
-            self._instant_us = None
 
     def _arrived(self, conn: int) -> int:
         """The instant of an input read from a connection.
@@ -306,117 +259,29 @@ class Driver:
         Where the loop was busy past a deadline, the bytes may have come before it, and what counts is when they
         reached the relay (R-4.3): the core is told of the turn before, the earliest at which they can have come.
         """
-        now = self._instant()
+        now = self._turns.instant_us()
         due = self.relay.next_timeout()
         if due is not None and due < now:
-            self._feed(rec.Arrival(now, conn, self._turn_us))
+            self._feed(rec.Arrival(now, conn, self._turns.before_us))
         return now
 
-    def _arm(self) -> None:
-        if self._stopped or self.away is not None:
-            return
-        due = self.relay.next_timeout()
-        if due is None or (self._timer is not None and self._timer_at_us <= due):
-            # A timer that comes up too early looks again, which costs less than moving it at each input.
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        delay_s = self.clock.delay_s(due)
-        if delay_s is not None:
-            self._timer_at_us = due
-            self._timer = self.loop.call_later(min(delay_s, _MAX_WAIT_S), self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        due = None if self.away is not None else self.relay.next_timeout()
-        if due is not None and due <= self._instant():
-            self._feed(rec.Timer(self._instant()))
-        else:
-            self._arm()
+    def clock_moved(self) -> None:
+        """The clock was moved; inputs from now on are at its new instant, and ``clock_changed`` is called next."""
+        self._turns.clock_moved()
 
     def clock_changed(self) -> None:
         """The clock was moved, frozen or resumed: run what is due and arm anew."""
-        self._instant_us = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._on_timer()
+        self._turns.clock_moved()
+        self._turns.look()
         self.queue.flush()
 
-    # --- the one way in and out ----------------------------------------------------------------------
 
-    def _feed(self, event: Input, *, raise_refusals: bool = False) -> list[Output]:
-        if self._stopped or self.away is not None:
-            return []
-        refusal: ProtocolError | None = None
-        try:
-            outputs = rec.unfold(rec.feed(self.relay, event))
-        except ProtocolError as error:
-            refusal, outputs = error, []
-        except Exception:
-            outputs = self._crashed(event)
-            event = rec.Crashed(event.t, rec.connection_of(event))
-        if self.recorder is not None:
-            self.recorder.commit(event, outputs)
-        if self.relay.store.is_durable:
-            self._note_progress(event, outputs)
-        self.queue.add(event.t, outputs)
-        self._arm()
-        if refusal is not None and raise_refusals:
-            raise refusal
-        return outputs
-
-    def _note_progress(self, event: Input, outputs: list[Output]) -> None:
-        """The counters of every session that heard or said something are part of the commit."""
-        touched = {rec.connection_of(event): None}
-        for output in outputs:
-            if type(output) is Sent:
-                touched[output.conn] = None
-        connections = self.relay.connections
-        for number in touched:
-            conn = connections.get(number) if number is not None else None
-            if conn is not None and conn.session is not None:
-                self.relay.store.note_progress((conn.user, conn.device_id))
-
-    def _crashed(self, event: Input) -> list[Output]:
-        """R-12.2: log the input, close its connection with 1011, go on."""
-        conn = rec.connection_of(event)
-        self.crashes += 1
-        self.count("relay.crashes")
-        _log.exception("the core raised on an input of connection %s: %s", conn, shortened(event))
-        if self.recorder is not None:
-            self.recorder.commit(event, ())
-        return rec.unfold(self.relay.crashed(conn, event.t))
-
-    def _apply(self, now: int, output: Output) -> None:
-        if type(output) is Sent:
-            sink = self._sinks.get(output.conn)
-            if sink is not None:
-                sink.send(output.payload, output.binary)
-        elif type(output) is Note:
-            self.count(output.name, output.count)
-        elif isinstance(output, Accept | Close | Abort | Refuse):
-            self._apply_ending(output)
-        if self.on_output is not None:
-            self.on_output(now, output)
-        for observe in self.observers:
-            observe(now, output)
-
-    def _apply_ending(self, output: Accept | Close | Abort | Refuse) -> None:
-        sink = self._sinks.get(output.conn)
-        if sink is None:
-            return
-        if isinstance(output, Accept):
-            sink.accept()
-        elif isinstance(output, Close):
-            sink.close(output.code, output.reason)
-        elif isinstance(output, Abort):
-            sink.abort(output.cause)
-        else:
-            # A refused upgrade never was a connection: the core is told nothing of its end.
-            del self._sinks[output.conn]
-            sink.refuse(output)
+def _text(now: int, conn: int, data: bytes, real_us: int | None) -> Input:
+    """A text message as a recording keeps it."""
+    try:
+        return rec.Text(now, conn, data.decode(), real_us)
+    except UnicodeDecodeError:
+        return rec.BadText(now, conn, data, real_us)
 
 
 def _unavailable(number: int) -> Respond:

@@ -80,14 +80,12 @@ class FaultEngine:
     @property
     def now_us(self) -> int:
         """The space's clock."""
-        return self.driver.clock.now_us()
+        return self.driver.now_us()
 
     # --- deciding ------------------------------------------------------------------------------------
 
     def at_frame(self, event: str, party: Party, data: bytes, binary: bool) -> Firing | None:
-        """The rule that fires at a frame; ``event`` is ``frame_in`` or ``frame_out``."""
-        if not self.rules.has_rules_at(event):
-            return None
+        """The rule that fires at a frame; ``event`` is ``frame_in`` or ``frame_out``, at which there are rules."""
         payload = None
         if self.rules.wants_payload(event):
             payload = (frame_of(data, binary) or {}).get("payload")

@@ -20,6 +20,7 @@ from mockrelay.fault_engine import FaultEngine, error_details
 from mockrelay.fault_lane import Lane
 from mockrelay.journal import Journal
 from mockrelay.journal_entries import Party
+from mockrelay.wire import frame_bytes
 from zentalk_sim.faults import Firing, completed, corrupt
 from zentalk_sim.faults import verdicts as do
 from zentalk_sim.protocol import codec
@@ -46,6 +47,10 @@ class Socket(Protocol):
 
     def transmit(self, opcode: int, payload: bytes) -> None:
         """Put a frame on the wire."""
+        ...
+
+    def trickle(self, data: bytes) -> None:
+        """Put a part of a frame's bytes on the wire."""
         ...
 
     def tell_core(self, cause: str) -> None:
@@ -136,6 +141,8 @@ class Gate:
             self._record("out", firing, b"", False, [(b"", False), (frame, False)])
             self.pass_out(Opcode.TEXT, frame)
         else:
+            if not isinstance(verdict, do.Pass):
+                self._note_wire("out", firing, None, None, False)
             self._strike(verdict)
 
     def closing(self, direction: Direction, code: int, reason: str) -> None:
@@ -171,10 +178,11 @@ class Gate:
         """A message from the client."""
         if self._is_ended:
             return
-        firing = self._engine.at_frame("frame_in", self.party, data, binary)
-        if firing is not None:
-            self._fire("in", firing, data, binary)
-            return
+        if self._engine.rules.has_rules_at("frame_in"):
+            firing = self._engine.at_frame("frame_in", self.party, data, binary)
+            if firing is not None:
+                self._fire("in", firing, data, binary)
+                return
         self._journal.write_frame("frame_in", self.party, data, binary)
         if self._in is None:
             self._socket.receive(data, binary)
@@ -185,10 +193,11 @@ class Gate:
         """A frame of the core's."""
         if self._is_ended:
             return
-        firing = self._engine.at_frame("frame_out", self.party, data, binary)
-        if firing is not None:
-            self._fire("out", firing, data, binary)
-            return
+        if self._engine.rules.has_rules_at("frame_out"):
+            firing = self._engine.at_frame("frame_out", self.party, data, binary)
+            if firing is not None:
+                self._fire("out", firing, data, binary)
+                return
         self._journal.write_frame("frame_out", self.party, data, binary)
         if self._out is None:
             self._socket.transmit(Opcode.BINARY if binary else Opcode.TEXT, data)
@@ -225,6 +234,11 @@ class Gate:
         if self._in is not None:
             self._in.let_go()
 
+    @property
+    def has_lane_out(self) -> bool:
+        """A rule lets, or has let, frames wait on their way out."""
+        return self._out is not None
+
     def waiting_in(self) -> tuple[int, int]:
         """Messages and bytes that wait on their way in."""
         return (0, 0) if self._in is None else self._in.waiting()
@@ -239,9 +253,12 @@ class Gate:
         wire = _changed(firing, self._engine.now_us, data, binary)
         shown = None if wire is None else tuple(message for message, _ in wire)
         self._journal.write(_EVENT_OF[direction], self.party, data, binary=binary, firing=firing, wire=shown)
+        verdict = firing.verdict
         if wire is not None:
             self._record(direction, firing, data, binary, wire)
-        verdict = firing.verdict
+        elif not isinstance(verdict, do.Pass):
+            # The same on both sides, but not at the same time, or not in the same order.
+            self._note_wire(direction, firing, data, data, binary)
         if isinstance(verdict, do.Delay):
             self._put(direction, data, binary, delay_us=verdict.ms * 1000)
         elif isinstance(verdict, do.Reorder):
@@ -266,9 +283,14 @@ class Gate:
             passed, binary = wire[0] if wire else (None, binary)
         else:
             core = wire[0][0] if wire else None
+        self._note_wire(direction, firing, core, passed, binary)
+
+    def _note_wire(
+        self, direction: Direction, firing: Firing, core: bytes | None, passed: bytes | None, binary: bool
+    ) -> None:
         rule = firing.rule.comment or firing.rule.id
         conn = self.party.connection or 0
-        self._driver.note_wire(conn, direction, rule, do.name_of(verdict), core, passed, binary)
+        self._driver.note_wire(conn, direction, rule, do.name_of(firing.verdict), core, passed, binary)
 
     def _strike(self, verdict: do.Action) -> None:
         """What a verdict does to the connection, if it does anything to it."""
@@ -327,7 +349,12 @@ class Gate:
         if lane is None and not delay_us:
             action()
             return
-        self._lane(direction).put(size, action, delay_us)
+        lane = self._lane(direction)
+        if direction == "out" and lane.is_narrow and not delay_us:
+            frame = frame_bytes(Opcode.BINARY if binary else Opcode.TEXT, data)
+            lane.put_bytes(frame, self._socket.trickle, self._socket.check_bounds)
+        else:
+            lane.put(size, action, delay_us)
         self._socket.check_bounds()
 
     def _item(self, direction: Direction, data: bytes, binary: bool) -> tuple[int, Callable[[], None]]:

@@ -36,8 +36,12 @@ class GroupCommit:
         loop: asyncio.AbstractEventLoop,
         apply: Callable[[int, Output], None],
         failed: Callable[[StoreError], None],
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
-        """``apply`` carries out one effect; ``failed`` is told of a commit that failed, the queue being empty then."""
+        """``apply`` carries out one effect; ``failed`` is told of a commit that failed, the queue being empty then.
+
+        ``begin`` is told that the batches of a turn are about to be applied.
+        """
         self.store = store
         self.commits = 0
         self.on_crash_point: Callable[[str], None] | None = None
@@ -45,6 +49,7 @@ class GroupCommit:
         self._loop = loop
         self._apply = apply
         self._failed = failed
+        self._begin = begin
         self._pending: list[Batch] = []
         self._committed: deque[Batch] = deque()
         self._is_applying = False
@@ -56,11 +61,15 @@ class GroupCommit:
             self._pending.append((now, outputs))
             if self._turn is None:
                 # Run after every callback that is ready now: the sockets and timers of this turn.
-                self._turn = self._loop.call_soon(self.flush)
+                self._turn = self._loop.call_soon(self._end_turn)
         else:
             self._committed.append((now, outputs))
             if not self._is_applying:
                 self._apply_all()
+
+    def _end_turn(self) -> None:
+        self._begin()
+        self.flush()
 
     def flush(self) -> None:
         """Commit what waits and apply it, now. Within an effect that is being applied, only commit."""

@@ -6,7 +6,6 @@ is; what the core is not asked about, it never hears of.
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections.abc import Callable
 from email.utils import formatdate
@@ -14,15 +13,16 @@ from functools import partial
 from typing import Final, Protocol
 
 from websockets.http11 import Request
-from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
 from mockrelay.driver import Driver
 from mockrelay.fault_engine import FaultEngine, claims_of
+from mockrelay.frame_reader import FrameReader, library_log
 from mockrelay.gate import Gate
 from mockrelay.http_faults import refusal_of
 from mockrelay.journal import Journal, Party
+from mockrelay.lobby import Lobby
 from mockrelay.outlet import Outlet
 from mockrelay.upgrade_request import NoUpgrade, headers_of, no_upgrade, path_of, unreadable
 from mockrelay.wire import http_response
@@ -32,13 +32,7 @@ from zentalk_sim.protocol.effects import Refuse
 from zentalk_sim.protocol.errors import INVALID_MESSAGE, NOT_FOUND, SERVICE_UNAVAILABLE
 from zentalk_sim.protocol.upgrade import PATH, SUBPROTOCOL, UpgradeRequest, parse_target
 
-HANDSHAKE_TIMEOUT_S: Final = 10.0
-"""A peer that has not sent its whole request by then is dropped."""
 MAX_HEAD_BYTES: Final = 65_536
-
-# Its debug log would show request targets, and with them tokens.
-_library_log = logging.getLogger("mockrelay.websockets")
-_library_log.setLevel(logging.WARNING)
 
 
 class Endpoint(Protocol):
@@ -67,19 +61,43 @@ Find = Callable[[str], "tuple[Endpoint, str] | None"]
 class Handshake(Outlet):
     """A connection up to its upgrade's answer."""
 
-    _parser: ServerProtocol
+    __slots__ = (
+        "_asked",
+        "_conn",
+        "_driver",
+        "_early",
+        "_faults",
+        "_find",
+        "_firing",
+        "_gate",
+        "_head",
+        "_journal",
+        "_key",
+        "_lobby",
+        "_noted",
+        "_offers_ours",
+        "_opened",
+        "_reader",
+        "_stalled",
+        "conn",
+    )
+
+    _reader: FrameReader
     _driver: Driver
     _faults: FaultEngine
     _journal: Journal
     _gate: Gate
 
-    def __init__(self, find: Find) -> None:
+    def __init__(self, find: Find, lobby: Lobby) -> None:
         super().__init__()
         self._find = find
+        self._lobby = lobby
         self._head = bytearray()
         self._early = bytearray()
         """What came behind the head before the upgrade was answered."""
         self._key = ""
+        self._offers_ours = False
+        """The client offers our sub-protocol: what it did not offer may not be chosen (RFC 6455 §4.2.2)."""
         self._asked = False
         """The request is whole; what comes now are frames."""
         self._opened = False
@@ -122,6 +140,10 @@ class Handshake(Outlet):
         """See Socket."""
 
     @abstractmethod
+    def trickle(self, data: bytes) -> None:
+        """See Socket."""
+
+    @abstractmethod
     def tell_core(self, cause: str) -> None:
         """See Socket."""
 
@@ -141,6 +163,7 @@ class Handshake(Outlet):
         # Only the head goes in: the parser would take frames sent along with it as if the upgrade had been answered.
         head, self._early = bytes(self._head[: end + 4]), self._head[end + 4 :]
         self._head = bytearray()
+        self._lobby.leave(self)
         self._asked = True
         self._read_request(head)
 
@@ -150,13 +173,14 @@ class Handshake(Outlet):
         found = self._find(path)
         endpoint, path = found if found is not None else (None, path)
         max_size = endpoint.driver.relay.config.frames.max_bytes if endpoint is not None else 0
-        self._parser = ServerProtocol(max_size=max_size, logger=_library_log)
-        self._parser.receive_data(head)
-        self._parser.data_to_send()
-        events = self._parser.events_received()
+        self._reader = FrameReader(max_size)
+        parser = ServerProtocol(logger=library_log)
+        parser.receive_data(head)
+        parser.data_to_send()
+        events = parser.events_received()
         request = events[0] if events else None
         if not isinstance(request, Request):
-            self._say_no(unreadable(self._parser))
+            self._say_no(unreadable(parser))
         elif endpoint is None:
             self._answer(404, NOT_FOUND, f"no relay at {path[:100]}: its space was deleted, or never was")
         else:
@@ -169,10 +193,14 @@ class Handshake(Outlet):
             self._say_no(refused)
             return
         self._key = headers.get("sec-websocket-key", "").strip()
+        offered = headers.get("sec-websocket-protocol", "").split(",")
+        self._offers_ours = SUBPROTOCOL in [name.strip() for name in offered]
         assert self._transport is not None
         peer = self._transport.get_extra_info("peername")
         ip = peer[0] if isinstance(peer, tuple) else ""
         self._driver = endpoint.driver
+        self._cork = self._driver.cork
+        self._cork.open()
         outbox = self._driver.relay.config.outbox
         self._max_bytes, self._max_frames = outbox.max_bytes, outbox.max_frames
         query = parse_target(request.path)[1]
@@ -228,15 +256,15 @@ class Handshake(Outlet):
 
     def _switch_protocols(self) -> None:
         """101 with the sub-protocol and no extensions."""
-        lines = (
+        lines = [
             "HTTP/1.1 101 Switching Protocols",
             f"Date: {formatdate(usegmt=True)}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             f"Sec-WebSocket-Accept: {accept_key(self._key)}",
-            f"Sec-WebSocket-Protocol: {SUBPROTOCOL}",
-        )
-        self._parser.state = OPEN
+        ]
+        if self._offers_ours:
+            lines.append(f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
         self._opened = True
         self._write("\r\n".join(lines).encode() + b"\r\n\r\n")
         self._note_upgrade(101, self._firing)
@@ -259,10 +287,13 @@ class Handshake(Outlet):
             self._answer(503, SERVICE_UNAVAILABLE, "the relay is stopping", {"Retry-After": "5"})
 
     def _handshake_timed_out(self) -> None:
-        found = self._find(PATH)
-        if found is not None:
-            found[0].driver.count("upgrades.timeout")
-        self._answer(408, INVALID_MESSAGE, f"no upgrade request within {HANDSHAKE_TIMEOUT_S:g} s")
+        self._lobby.leave(self)
+        self._lobby.count("upgrades.timeout")
+        self._answer(408, INVALID_MESSAGE, f"no upgrade request within {self._lobby.timeout_s:g} s")
+
+    def turn_out(self) -> None:
+        """See ``lobby.Guest``."""
+        self._reset("crowded_out")
 
     def _say_no(self, no: NoUpgrade) -> None:
         self._answer(no.status, no.error_code, no.message, no.headers)

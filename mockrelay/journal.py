@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mockrelay.journal_entries import JOURNAL_EVENTS, NOBODY, Entry, Party, firing_as_json
+from mockrelay.journal_entries import ENTRY_BYTES, JOURNAL_EVENTS, NOBODY, Entry, Party, firing_as_json
 from zentalk_sim.faults.matching import Difference, Matcher, nearest_misses, ordinal_difference
 from zentalk_sim.faults.rules import Match
 from zentalk_sim.faults.ruleset import Firing
@@ -24,6 +24,7 @@ from zentalk_sim.trace.recording import Output
 
 MAX_ENTRIES: Final = 100_000
 MAX_BYTES: Final = 64 << 20
+MAX_WAIT_MS: Final = 60_000
 NEAREST: Final = 3
 """How many near misses a failed verification names."""
 
@@ -118,6 +119,7 @@ class Journal:
         names: Mapping[str, str] | None = None,
         max_entries: int = MAX_ENTRIES,
         max_bytes: int = MAX_BYTES,
+        max_wait_ms: int = MAX_WAIT_MS,
         count: Callable[[str, int], None] | None = None,
     ) -> None:
         """``names``: address → name, looked at as it is when a match is. ``count`` is told of entries that went."""
@@ -125,6 +127,8 @@ class Journal:
         self._names: Mapping[str, str] = {} if names is None else names
         self._max_entries = max_entries
         self._max_bytes = max_bytes
+        self.max_wait_ms = max_wait_ms
+        """The longest that anybody may wait for an entry, in real time."""
         self._count = count
         self._entries: deque[Entry] = deque()
         self._bytes = 0
@@ -173,38 +177,51 @@ class Journal:
         """Append an entry. ``facts`` are its further members: ``close_code``, ``method``, ``path``, …"""
         now_us = self._now_us() if t_us is None else t_us
         fired = None if firing is None else firing_as_json(firing)
-        self._append(Entry(self._next_n, now_us, event, party, data, binary, fired, wire, facts))
-
-    def write_frame(self, event: str, party: Party, data: bytes, binary: bool) -> None:
-        """As ``write``, for a frame at which no rule fired: nearly all entries."""
-        self._append(Entry(self._next_n, self._now_us(), event, party, data, binary))
-
-    def _append(self, entry: Entry) -> None:
+        entry = Entry(self._next_n, now_us, event, party, data, binary, fired, wire, facts)
         self._next_n += 1
         self._entries.append(entry)
         self._bytes += entry.size
+        self._appended(entry)
+
+    def write_frame(self, event: str, party: Party, data: bytes, binary: bool) -> None:
+        """As ``write``, for a frame at which no rule fired: nearly all entries."""
+        entry = Entry(self._next_n, self._now_us(), event, party, data, binary)
+        self._next_n += 1
+        self._entries.append(entry)
+        self._bytes += ENTRY_BYTES + len(data)
+        if self._waiters or self.listeners or len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
+            self._appended(entry)
+
+    def _appended(self, entry: Entry) -> None:
         if len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             self._shrink()
-        if self._waiters:
-            for waiter in self._waiters:
-                waiter.take(entry, self._names)
-        if self.listeners:
-            for listener in tuple(self.listeners):
-                listener(entry)
+        for waiter in self._waiters:
+            waiter.take(entry, self._names)
+        for listener in tuple(self.listeners):
+            listener(entry)
 
     def _shrink(self) -> None:
         before = len(self._entries)
         while self._entries and (len(self._entries) > self._max_entries or self._bytes > self._max_bytes):
             self._bytes -= self._entries.popleft().size
+        self.count("journal.dropped", before - len(self._entries))
+
+    def count(self, name: str, count: int = 1) -> None:
+        """Count a fact of the journal."""
         if self._count is not None:
-            self._count("journal.dropped", before - len(self._entries))
+            self._count(name, count)
 
     def control(self, action: str, **facts: Any) -> None:
         """An action of the control API; ``facts`` must hold no secret."""
         self.write("control", facts={"action": action, **facts})
 
+    @staticmethod
+    def wants(name: str) -> bool:
+        """Whether ``observe`` makes anything of notes of this name."""
+        return name == "rtt" or ".dropped." in name
+
     def observe(self, now_us: int, output: Output) -> None:
-        """What the core says that goes over no wire: drops, pushes, round-trip times. For ``Driver.on_output``."""
+        """What the core says that goes over no wire: drops, pushes, round-trip times. For ``Driver.listen``."""
         kind = type(output)
         if kind is Note:
             assert isinstance(output, Note)

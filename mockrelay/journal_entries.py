@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from zentalk_sim.faults.matching import FaultEvent
 from zentalk_sim.faults.ruleset import Firing
@@ -28,7 +29,7 @@ JOURNAL_EVENTS: Final = (
 )
 """What an entry's ``event`` may be. ``closed``: the first close frame, ``direction`` says whose. ``lost``: the
 transport ended without one. ``rule``: a rule fired at an instant that has no entry of its own."""
-_ENTRY_BYTES: Final = 400
+ENTRY_BYTES: Final = 400
 """What an entry costs beside its bytes."""
 
 
@@ -91,40 +92,30 @@ def _as_text(data: bytes, binary: bool) -> dict[str, str]:
     return {"base64": b64encode(data).decode()}
 
 
-class Entry:
-    """One thing that happened."""
+class Entry(Struct, gc=False, eq=False):
+    """One thing that happened. It refers to nothing that could refer to it, so the collector need not follow it."""
 
-    __slots__ = ("binary", "data", "event", "facts", "firing", "n", "party", "size", "t_us", "wire")
+    n: int
+    t_us: int
+    event: str
+    party: Party
+    data: bytes | None = None
+    """The frame's bytes, or a request's body."""
+    binary: bool = False
+    firing: dict[str, Any] | None = None
+    wire: tuple[bytes, ...] | None = None
+    """What went on in the frame's place, where a rule changed it."""
+    facts: dict[str, Any] | None = None
 
-    def __init__(
-        self,
-        n: int,
-        t_us: int,
-        event: str,
-        party: Party,
-        data: bytes | None = None,
-        binary: bool = False,
-        firing: dict[str, Any] | None = None,
-        wire: tuple[bytes, ...] | None = None,
-        facts: dict[str, Any] | None = None,
-    ) -> None:
-        self.n = n
-        self.t_us = t_us
-        self.event = event
-        self.party = party
-        self.data = data
-        """The frame's bytes, or a request's body."""
-        self.binary = binary
-        self.firing = firing
-        self.wire = wire
-        """What went on in the frame's place, where a rule changed it."""
-        self.facts = facts
-        self.size = _ENTRY_BYTES
+    @property
+    def size(self) -> int:
         """Bytes, roughly, that the entry holds in memory."""
-        if data is not None:
-            self.size += len(data)
-        if wire is not None:
-            self.size += sum(map(len, wire))
+        size = ENTRY_BYTES
+        if self.data is not None:
+            size += len(self.data)
+        if self.wire is not None:
+            size += sum(map(len, self.wire))
+        return size
 
     @property
     def direction(self) -> str | None:

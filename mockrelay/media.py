@@ -44,9 +44,13 @@ class Media(NamedTuple):
 class MediaStore:
     """The media of one space."""
 
-    def __init__(self, new_id: Callable[[], str], max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, new_id: Callable[[], str], max_bytes: int = MAX_BYTES, count: Callable[[str], None] = lambda name: None
+    ) -> None:
+        """``count`` is told of uploads that went (``media.dropped``)."""
         self._new_id = new_id
-        self._max_bytes = max_bytes
+        self._count = count
+        self.max_bytes = max_bytes
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._media: dict[str, Media] = {}
         self.size_bytes = 0
@@ -71,7 +75,7 @@ class MediaStore:
             with open(path, "wb") as file:
                 async for chunk in chunks:
                     size += len(chunk)
-                    if size > self._max_bytes:
+                    if size > self.max_bytes:
                         raise MediaTooLarge
                     self._make_room(len(chunk))
                     self._being_written += len(chunk)
@@ -91,12 +95,13 @@ class MediaStore:
         return media_id, self._media[media_id]
 
     def _make_room(self, more: int) -> None:
-        while self._media and self.size_bytes + self._being_written + more > self._max_bytes:
+        while self._media and self.size_bytes + self._being_written + more > self.max_bytes:
             media = self._media.pop(next(iter(self._media)))
             self.size_bytes -= media.kept
             self.dropped += 1
+            self._count("media.dropped")
             os.unlink(media.path)
-        if self.size_bytes + self._being_written + more > self._max_bytes:
+        if self.size_bytes + self._being_written + more > self.max_bytes:
             # Others are being uploaded at the same time: together they may take no more than one.
             raise MediaTooLarge
 

@@ -1,7 +1,7 @@
 """A transport with a bounded outbox of our own: what the kernel does not take waits here, where it is counted (R-12.4).
 
-The law of this file: bytes leave in order; reading pauses while much waits; an end either flushes (``_finish``) or
-does not (``_reset``).
+The law of this file: bytes leave in order; what one turn of the event loop says to a peer leaves in one write;
+reading pauses while much waits; an end either flushes (``_finish``) or does not (``_reset``).
 """
 
 from __future__ import annotations
@@ -18,18 +18,72 @@ from zentalk_sim.protocol.config import OutboxConfig
 CLOSING_TIMEOUT_S: Final = 2.0
 """Flushing and the closing handshake together take no longer."""
 _WRITE_BYTES: Final = 65_536
+_DEFAULTS: Final = OutboxConfig()
+
+
+class Cork:
+    """Holds back what is written during a turn of the event loop, and lets all of it go at the turn's end."""
+
+    __slots__ = ("_loop", "_outlets", "is_open")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._outlets: list[Outlet] = []
+        self.is_open = False
+        """Writes are being held back."""
+
+    def open(self) -> None:
+        """Hold writes back until the callbacks that are ready now have run."""
+        if not self.is_open:
+            self.is_open = True
+            self._loop.call_soon(self.flush)
+
+    def add(self, outlet: Outlet) -> None:
+        """An outlet holds something back."""
+        self._outlets.append(outlet)
+
+    def flush(self) -> None:
+        """Let go what is held back."""
+        self.is_open = False
+        outlets, self._outlets = self._outlets, []
+        for outlet in outlets:
+            outlet.uncork()
 
 
 class Outlet(asyncio.Protocol):
     """Writing, and the pauses of reading; what is read and who is told is the subclass's."""
 
+    __slots__ = (
+        "_blocked",
+        "_cause",
+        "_cork",
+        "_corked",
+        "_corked_bytes",
+        "_deadline",
+        "_finishing",
+        "_lingering",
+        "_loop",
+        "_max_bytes",
+        "_max_frames",
+        "_outbox",
+        "_outbox_bytes",
+        "_reading",
+        "_silent",
+        "_transport",
+    )
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._max_bytes = OutboxConfig().max_bytes
-        self._max_frames = OutboxConfig().max_frames
+        self._max_bytes = _DEFAULTS.max_bytes
+        self._max_frames = _DEFAULTS.max_frames
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._outbox: deque[bytes] = deque()
+        self._cork: Cork | None = None
+        """What holds writes back, where anything does."""
+        self._corked: list[bytes] = []
+        self._corked_bytes = 0
+        self._outbox: deque[bytes] | None = None
+        """Made when it is first needed: most connections never do."""
         self._outbox_bytes = 0
         self._blocked = False
         """The kernel takes no more; what is sent waits in the outbox."""
@@ -98,7 +152,8 @@ class Outlet(asyncio.Protocol):
         back among them."""
         kept = self._transport.get_write_buffer_size() if self._transport is not None else 0
         frames, size = self._waiting_out()
-        return len(self._outbox) + (1 if kept else 0) + frames, self._outbox_bytes + kept + size
+        waiting = 0 if self._outbox is None else len(self._outbox)
+        return waiting + (1 if kept else 0) + frames, self._outbox_bytes + kept + size
 
     def _is_full(self, frames: int, size: int) -> bool:
         if 2 * frames > self._max_frames or 2 * size > self._max_bytes:
@@ -114,11 +169,31 @@ class Outlet(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is None or self._finishing or self._silent:
             return
+        cork = self._cork
         if self._blocked or self._outbox:
+            if self._outbox is None:
+                self._outbox = deque()
             self._outbox.append(data)
             self._outbox_bytes += len(data)
+        elif cork is not None and cork.is_open:
+            if not self._corked:
+                cork.add(self)
+            self._corked.append(data)
+            self._corked_bytes += len(data)
+            if self._corked_bytes >= _WRITE_BYTES:
+                self.uncork()
         else:
             self._transport.write(data)
+
+    def uncork(self) -> None:
+        """Write what was held back."""
+        held = self._corked
+        if held:
+            self._corked, self._corked_bytes = [], 0
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.write(held[0] if len(held) == 1 else b"".join(held))
+                if self._blocked:
+                    self.check_bounds()
 
     def _drain(self) -> None:
         transport = self._transport
@@ -137,12 +212,17 @@ class Outlet(asyncio.Protocol):
         if self._finishing and not self._outbox:
             self._end_writing()
 
+    def _forget_outbox(self) -> None:
+        self._corked, self._corked_bytes = [], 0
+        self._outbox, self._outbox_bytes = None, 0
+
     # --- the end -------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """Close the transport once what is queued has gone out, or when time is up."""
         self._finishing = True
         self._set_deadline()
+        self.uncork()
         if not self._outbox:
             self._end_writing()
 
@@ -182,6 +262,8 @@ class Outlet(asyncio.Protocol):
             self._deadline = None
 
     def _reset(self, cause: str) -> None:
+        # What was said before has been said: only what waits for the peer to read is lost.
+        self.uncork()
         self._cause = cause
         self._finishing = True
         transport = self._transport

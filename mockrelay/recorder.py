@@ -8,6 +8,7 @@ holds the signing key and tokens, and is made readable for its owner only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import platform
@@ -53,12 +54,19 @@ class Recorder:
     """One recording under way."""
 
     def __init__(self, path: str, relay: Relay, seed: int | str, now_us: int) -> None:
-        """Begin between two inputs. Raises OSError where the file cannot be written."""
+        """Begin between two inputs.
+
+        Raises OSError where the file cannot be written, FileExistsError where it holds anything already: a recording
+        made once may never come again.
+        """
         self.path = path
         self.failed: OSError | None = None
         self._last_us = now_us
         self._packer = zlib.compressobj(_LEVEL, wbits=_GZIP) if path.endswith(".gz") else None
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        if os.fstat(descriptor).st_size:
+            os.close(descriptor)
+            raise FileExistsError(errno.EEXIST, "is there already, and is not written over; name another file", path)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         try:
             if hasattr(os, "fchmod"):

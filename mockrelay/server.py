@@ -20,14 +20,19 @@ from typing import Any, Final
 import uvicorn
 from msgspec import Struct
 
+from mockrelay.addresses import names_of
+from mockrelay.bounds import Bounds
 from mockrelay.clock import MovableClock
 from mockrelay.driver import Driver
 from mockrelay.http.app import application
-from mockrelay.http.rest_faults import ReachableH11
+from mockrelay.http.inspector_routes import inspector_url
+from mockrelay.http.patience import patient
+from mockrelay.lobby import Lobby
 from mockrelay.spaces import Space, Spaces
 from mockrelay.tls import DevelopmentTls, server_context
-from mockrelay.websocket import HANDSHAKE_TIMEOUT_S, Connection
+from mockrelay.websocket import Connection
 from zentalk_sim.protocol.config import RelayConfig
+from zentalk_sim.protocol.upgrade import host_admitted, host_name
 
 STOP_TIMEOUT_S: Final = 0.7
 """How long an orderly stop waits for the peers' closing handshakes."""
@@ -61,9 +66,12 @@ class Options:
     tls: bool = False
     tls_cert: str | None = None
     tls_key: str | None = None
+    ca_dir: str | None = None
+    """Where the development authority is kept; None: one of its own, gone when the relay stops."""
     clock: MovableClock = field(default_factory=MovableClock)
     store: str = "memory"
     """``memory`` or ``sqlite:PATH``."""
+    bounds: Bounds = field(default_factory=Bounds)
     rules: tuple[Any, ...] = ()
     """Fault rules as ``POST /admin/rules`` takes them."""
 
@@ -124,6 +132,9 @@ class MockRelay:
         self.shutdown_asked = asyncio.Event()
         """Set by ``POST /admin/shutdown``."""
         self.development_tls: DevelopmentTls | None = None
+        bounds = options.bounds
+        self._lobby = Lobby(bounds.handshakes, bounds.handshake_timeout_ms / 1000)
+        self._http_lobby = Lobby(bounds.handshakes, bounds.handshake_timeout_ms / 1000)
         self._connections: dict[Connection, None] = {}
         self._all_gone = asyncio.Event()
         self._all_gone.set()
@@ -148,7 +159,10 @@ class MockRelay:
     async def _start(self) -> None:
         options = self.options
         tls = self._tls_context()
-        self.default = Space(options.config, seed=options.seed, clock=options.clock, store=options.store)
+        self.default = Space(
+            options.config, seed=options.seed, clock=options.clock, store=options.store, bounds=options.bounds
+        )
+        self._lobby.count = self._http_lobby.count = self.default.driver.count
         self.default.keep_rules(list(options.rules))
         with contextlib.ExitStack() as sockets:
             ws_socket = sockets.enter_context(listen(options.host, options.port, "--port"))
@@ -168,7 +182,7 @@ class MockRelay:
                 self._connection,
                 sock=ws_socket,
                 ssl=tls,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if tls else None,
+                ssl_handshake_timeout=self._lobby.timeout_s if tls else None,
             )
             sockets.pop_all()
 
@@ -181,7 +195,7 @@ class MockRelay:
         )
         config = uvicorn.Config(
             app,
-            http=ReachableH11,
+            http=patient(self._http_lobby),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -206,10 +220,12 @@ class MockRelay:
             return None
         if options.tls_cert and options.tls_key:
             return server_context(options.tls_cert, options.tls_key)
-        names = ["localhost", "127.0.0.1", "::1", *options.config.upgrade.hosts]
-        if options.host not in ("", "0.0.0.0", "::"):
-            names.append(options.host)
-        self.development_tls = DevelopmentTls(names)
+        upgrade = options.config.upgrade
+        self.development_tls = DevelopmentTls(
+            lambda: names_of(options.host, [host_name(host) for host in upgrade.hosts]),
+            options.ca_dir,
+            is_admitted=lambda name: host_admitted(name, upgrade),
+        )
         return self.development_tls.context
 
     async def stop(self) -> None:
@@ -253,7 +269,7 @@ class MockRelay:
 
     def _connection(self) -> Connection:
         # Counted once its transport is there: after a TLS handshake that fails neither its begin nor its end is told.
-        return Connection(self.spaces.find_path, self._began, self._ended)
+        return Connection(self.spaces.find_path, self._began, self._ended, self._lobby)
 
     def _began(self, connection: Connection) -> None:
         self._connections[connection] = None
@@ -296,8 +312,9 @@ class MockRelay:
         return {
             "ws_url": self.ws_url,
             "http_url": self.http_url,
-            "inspector_url": f"{self.http_url}/",
+            "inspector_url": inspector_url(self.http_url, self.admin_token),
             "admin_token": self.admin_token,
+            **({} if self.development_tls is None else {"ca_file": self.development_tls.cert_file}),
             "users": [
                 {
                     "name": user.name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from mockrelay.bounds import BadBound, parse_bounds
 from mockrelay.clock import MAX_SCALE, MovableClock
 from zentalk_sim.faults import RuleFaults, parse_rules
 from zentalk_sim.files.names import suggestion
@@ -22,6 +23,7 @@ FLAGS: Final = {
     "tls": "tls",
     "tls_cert": "tls_cert",
     "tls_key": "tls_key",
+    "ca_dir": "ca_dir",
     "users": "users",
     "store": "store",
     "seed": "seed",
@@ -31,11 +33,15 @@ FLAGS: Final = {
     "allow_hosts": "hosts",
     "allow_origins": "origins",
     "json": "as_json",
+    "log_level": "log_level",
+    "log_format": "log_format",
+    "bounds": "bounds",
 }
 """Key of the file → parameter of the command."""
 _LISTS: Final = ("users", "allow_hosts", "allow_origins")
-_PATHS: Final = ("tls_cert", "tls_key", "record")
+_PATHS: Final = ("tls_cert", "tls_key", "ca_dir", "record")
 KEYS: Final = (*FLAGS, "rules", "config")
+_BOUNDS: Final = "must be a mapping such as {journal_entries: 10000}"
 
 
 class FileSettings:
@@ -80,6 +86,8 @@ def _flag(name: str, value: Located, folder: Path, faults: list[Fault]) -> Any:
             return tuple(data)
         faults.append(Fault(value.origin, f"{name} must be a list of texts, such as [alice, bob]"))
         return None
+    if name == "bounds":
+        return _bounds(value, faults)
     if isinstance(data, dict | list) or data is None:
         faults.append(Fault(value.origin, f"{name} must be a single value"))
         return None
@@ -88,6 +96,21 @@ def _flag(name: str, value: Located, folder: Path, faults: list[Fault]) -> Any:
     if name == "store" and isinstance(data, str) and data.startswith("sqlite:"):
         return f"sqlite:{folder / data.removeprefix('sqlite:')}"
     return data if isinstance(data, bool) else str(data)
+
+
+def _bounds(value: Located, faults: list[Fault]) -> Any:
+    """The pairs of ``--bound``, each checked at its place."""
+    data = value.plain()
+    if not isinstance(data, dict):
+        faults.append(Fault(value.origin, f"bounds {_BOUNDS}"))
+        return None
+    pairs = tuple(f"{key}={number}" for key, number in data.items())
+    for key, pair in zip(data, pairs, strict=True):
+        try:
+            parse_bounds((pair,))
+        except BadBound as error:
+            faults.append(Fault(value.keys[key], str(error)))
+    return pairs
 
 
 def merged(config: RelayConfig, changes: Located | None) -> RelayConfig:

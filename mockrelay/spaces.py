@@ -17,14 +17,12 @@ from mockrelay.clock import MovableClock
 from mockrelay.space import PREFIX, Space
 from zentalk_sim.protocol.config import DedupConfig, RelayConfig
 
-MAX_SPACES: Final = 500
-DEFAULT_TTL_S: Final = 3600.0
 SPACE_BLOOM_CAPACITY: Final = 1_000
 """A space's filter of seen ids is small: an overfull one costs exact look-ups and nothing else (R-5.6)."""
 
 
 class TooManySpaces(Exception):
-    """There are as many spaces as there may be."""
+    """There are as many spaces as there may be; the argument says how many."""
 
 
 class Spaces:
@@ -71,8 +69,10 @@ class Spaces:
         ttl_s: float | None = None,
     ) -> Space:
         """A new space with its store in memory. Raises TooManySpaces."""
-        if len(self._spaces) >= MAX_SPACES:
-            raise TooManySpaces
+        bounds = self.default.bounds
+        if len(self._spaces) >= bounds.spaces:
+            self.default.driver.count("spaces.refused")
+            raise TooManySpaces(bounds.spaces)
         if config.dedup == DedupConfig():
             dedup = msgspec.structs.replace(config.dedup, bloom_capacity=SPACE_BLOOM_CAPACITY)
             config = msgspec.structs.replace(config, dedup=dedup)
@@ -81,7 +81,8 @@ class Spaces:
             space_id=f"sp_{secrets.token_hex(6)}",
             seed=seed,
             clock=clock,
-            ttl_s=DEFAULT_TTL_S if ttl_s is None else ttl_s,
+            ttl_s=bounds.space_ttl_s if ttl_s is None else ttl_s,
+            bounds=bounds,
         )
         space.locate(self._ws_base, self._http_base)
         self._spaces[space.id] = space
@@ -99,6 +100,7 @@ class Spaces:
             if space.ttl_s is not None and space.idle_s() >= space.ttl_s:
                 self.delete(space)
                 self.collected += 1
+                self.default.driver.count("spaces.collected")
         self._arm()
 
     def close(self) -> None:
@@ -120,4 +122,4 @@ class Spaces:
             self._collector = self.default.loop.call_later(delay_s, self.collect)
 
 
-__all__ = ["MAX_SPACES", "Space", "Spaces", "TooManySpaces"]
+__all__ = ["Space", "Spaces", "TooManySpaces"]

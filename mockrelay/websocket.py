@@ -1,9 +1,9 @@
 """One WebSocket connection: bytes in, messages to the driver; messages out through a bounded outbox.
 
-``websockets``' sans-IO ``ServerProtocol`` parses the request and the frames; this class owns the transport and
-every byte that goes out. Messages pass its ``Gate``, in and out, where the journal sees them and fault rules strike;
-``transmit`` is the one place through which the bytes of an outgoing frame go, ``receive`` the one through which a
-message reaches the core. The request's path says which space the connection belongs to.
+``websockets``' sans-IO ``ServerProtocol`` parses the request, a ``FrameReader`` the frames; this class owns the
+transport and every byte that goes out. Messages pass its ``Gate``, in and out, where the journal sees them and fault
+rules strike; ``transmit`` is the one place through which the bytes of an outgoing frame go, ``receive`` the one through
+which a message reaches the core. The request's path says which space the connection belongs to.
 Sources: RFC 6455; R-3.1 (refusals), R-1.6 (1009), R-8.1 (control pings), R-12.4 (outbox).
 """
 
@@ -13,12 +13,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from websockets.exceptions import PayloadTooBig
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
 
-from mockrelay.handshake import HANDSHAKE_TIMEOUT_S, MAX_HEAD_BYTES, Find, Handshake
+from mockrelay.frame_reader import Received
+from mockrelay.handshake import MAX_HEAD_BYTES, Find, Handshake
+from mockrelay.lobby import Lobby
 from mockrelay.wire import close_payload, frame_bytes
 from zentalk_sim.protocol.errors import CloseCode
 
@@ -29,12 +31,21 @@ SILENCE_S: Final = 3600.0
 class Connection(Handshake):
     """A connection from TCP's (or TLS's) opening to its end; a Sink of the driver."""
 
-    def __init__(self, find: Find, began: Callable[[Connection], None], ended: Callable[[Connection], None]) -> None:
+    __slots__ = ("_began", "_closing", "_ended", "_failed", "_inbox", "_message", "_message_is_text", "_was_closed")
+
+    def __init__(
+        self,
+        find: Find,
+        began: Callable[[Connection], None],
+        ended: Callable[[Connection], None],
+        lobby: Lobby | None = None,
+    ) -> None:
         """``began`` and ``ended`` are told when the transport is there and when it is gone."""
-        super().__init__(find)
+        super().__init__(find, Lobby() if lobby is None else lobby)
         self._began = began
         self._ended = ended
-        self._inbox: deque[Frame] = deque()
+        self._inbox: deque[Received] | None = None
+        """Frames that were read and wait; made when it is first needed."""
         self._message: bytearray | None = None
         self._message_is_text = False
         self._failed = False
@@ -48,12 +59,13 @@ class Connection(Handshake):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The transport is there: the request must come in time."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are of no class of asyncio's.
+        self._transport = transport = cast(asyncio.Transport, transport)
         self._began(self)
         # Whatever the kernel does not take at once waits in our own outbox, where it is counted.
         transport.set_write_buffer_limits(high=1, low=0)
-        self._deadline = self._loop.call_later(HANDSHAKE_TIMEOUT_S, self._handshake_timed_out)
+        self._deadline = self._loop.call_later(self._lobby.timeout_s, self._handshake_timed_out)
+        self._lobby.enter(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
@@ -62,6 +74,7 @@ class Connection(Handshake):
         if not self._asked:
             self._receive_head(data)
         elif self._opened and not self._early:
+            self._driver.cork.open()
             self._receive(data)
         else:
             self._early += data
@@ -75,9 +88,10 @@ class Connection(Handshake):
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
         self._transport = None
+        self._lobby.leave(self)
         self._cancel_deadline()
-        self._outbox.clear()
-        self._inbox.clear()
+        self._forget_outbox()
+        self._inbox = None
         if self._asked and self._has_gate():
             self._gate.lost(self._cause, self._was_closed)
         self._ended(self)
@@ -137,11 +151,11 @@ class Connection(Handshake):
 
     def fall_silent(self) -> None:
         """See ``gate.Socket``."""
+        self.uncork()
         self._silent = True
         self._faults.held[self._gate] = None
-        self._outbox.clear()
-        self._outbox_bytes = 0
-        self._inbox.clear()
+        self._forget_outbox()
+        self._inbox = None
         self._cancel_deadline()
         self._pause()
         if self._transport is not None:
@@ -156,26 +170,42 @@ class Connection(Handshake):
     # --- frames in -----------------------------------------------------------------------------------
 
     def _receive(self, data: bytes) -> None:
-        self._parser.receive_data(data)
-        # What the library would answer is answered here, so that every byte out passes one place.
-        self._parser.data_to_send()
-        self._inbox.extend(event for event in self._parser.events_received() if isinstance(event, Frame))
-        self._take_inbox()
+        frames = self._reader.feed(data)
+        if self._inbox is None and self._reading:
+            for number, frame in enumerate(frames, 1):
+                self._take(frame)
+                if not self._reading or self._finishing:
+                    self._keep(frames[number:])
+                    break
+        else:
+            self._keep(frames)
+        if self._reader.error is not None:
+            self._take_inbox()
+
+    def _keep(self, frames: list[Received]) -> None:
+        """Frames that came while nothing was to be read wait for their turn."""
+        if frames and not self._silent:
+            if self._inbox is None:
+                self._inbox = deque()
+            self._inbox.extend(frames)
 
     def _take_inbox(self) -> None:
         while self._inbox and self._reading and not self._finishing:
             self._take(self._inbox.popleft())
-        error = self._parser.parser_exc
-        if not self._inbox and error is not None and not self._finishing and not self._failed:
+        if self._inbox:
+            return
+        self._inbox = None
+        error = self._reader.error
+        if error is not None and not self._finishing and not self._failed:
             self._failed = True
             self._gate.end_in()
             self._gate.pass_in(partial(self._fail, error))
 
-    def _take(self, frame: Frame) -> None:
+    def _take(self, frame: Received) -> None:
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             if frame.fin:
-                self._message_in(bytes(frame.data), opcode is Opcode.TEXT)
+                self._message_in(frame.data, opcode is Opcode.TEXT)
             else:
                 self._message = bytearray(frame.data)
                 self._message_is_text = opcode is Opcode.TEXT
@@ -186,14 +216,13 @@ class Connection(Handshake):
                 message, self._message = bytes(self._message), None
                 self._message_in(message, self._message_is_text)
         elif opcode is Opcode.PING:
-            self._gate.pass_in(partial(self._answer_ping, bytes(frame.data)))
+            self._gate.pass_in(partial(self._answer_ping, frame.data))
         elif opcode is Opcode.CLOSE:
-            payload = bytes(frame.data)
             if not self._was_closed:
                 self._was_closed = True
-                self._gate.peer_closing(payload)
+                self._gate.peer_closing(frame.data)
             self._gate.end_in()
-            self._gate.pass_in(partial(self._peer_closed, payload))
+            self._gate.pass_in(partial(self._peer_closed, frame.data))
 
     def _message_in(self, data: bytes, is_text: bool) -> None:
         if self.conn is not None:
@@ -278,7 +307,14 @@ class Connection(Handshake):
         self._write(frame_bytes(opcode, payload))
         if opcode == Opcode.CLOSE:
             self._set_deadline()
-        self.check_bounds()
+        if self._blocked or self._outbox or self._gate.has_lane_out:
+            self.check_bounds()
+
+    def trickle(self, data: bytes) -> None:
+        """A part of an outgoing frame's bytes, where a rule narrows the bandwidth; the parts follow each other."""
+        self._write(data)
+        if self._blocked or self._outbox:
+            self.check_bounds()
 
     def tell_core(self, cause: str) -> None:
         """The connection is gone, whoever ended it; the core is told once."""
@@ -287,4 +323,4 @@ class Connection(Handshake):
             self._driver.disconnect(conn, cause)
 
 
-__all__ = ["HANDSHAKE_TIMEOUT_S", "SILENCE_S", "Connection"]
+__all__ = ["SILENCE_S", "Connection"]

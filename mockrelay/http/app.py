@@ -22,7 +22,9 @@ from mockrelay.http import (
     bot_routes,
     clock_routes,
     connection_routes,
+    document_routes,
     events,
+    inspector_routes,
     journal_routes,
     media_routes,
     relay_routes,
@@ -56,6 +58,11 @@ class _Outer:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            # A compressed body could hold a thousand times what its bytes say.
+            message = "send the body as it is: no Content-Encoding is taken"
+            await error_answer(415, INVALID_MESSAGE, message)(scope, receive, _adding(send, list(_SECURITY)))
+            return
         extra = list(_SECURITY)
         if scope.get("scheme") == "https" and host_name(headers.get("host", "")) == _HSTS_HOST:
             extra.append((b"strict-transport-security", b"max-age=31536000; includeSubDomains"))
@@ -81,7 +88,8 @@ class _Outer:
 
 def _preflight(origin: str, admitted: bool) -> Response:
     if not admitted:
-        message = f"Origin {origin[:200]!r} is not admitted; --allow-origin would admit it"
+        name = origin[:200]
+        message = f"Origin {name!r} is not admitted; --allow-origin {name} would admit it"
         return error_answer(403, FORBIDDEN, message)
     allowed = {
         "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
@@ -129,18 +137,27 @@ async def _health(request: HttpRequest) -> Response:
     return answer(200, {"status": "ok"})
 
 
-def application(
-    spaces: Spaces, admin_token: str, is_ready: Callable[[Space], bool], shut_down: Callable[[], None]
-) -> ASGIApp:
-    """The ASGI application of a relay and its spaces."""
+def open_routes(spaces: Spaces, is_ready: Callable[[Space], bool]) -> list[Route]:
+    """What needs no admin token, but for ``/api``, which the core answers, and the inspector's page."""
 
     async def ready(request: HttpRequest) -> Response:
         if is_ready(space_of(request)):
             return answer(200, {"status": "ready"})
         return answer(503, {"status": "stopping" if space_of(request).driver.away is None else "store away"})
 
-    guard = Guard(admin_token, spaces.default.initial_config.upgrade)
-    control = [
+    return [
+        Route("/health", _health),
+        Route("/ready", ready),
+        Route("/metrics", metrics_of(spaces)),
+        Route("/.well-known/jwks.json", _jwks),
+        *document_routes.routes(),
+        *media_routes.routes(),
+    ]
+
+
+def control_routes(spaces: Spaces, shut_down: Callable[[], None]) -> list[Route]:
+    """The control API, as yet unguarded."""
+    return [
         *user_routes.routes(),
         *connection_routes.routes(),
         *clock_routes.routes(),
@@ -148,17 +165,22 @@ def application(
         *rule_routes.routes(space_of),
         *bot_routes.routes(space_of),
         *relay_routes.routes(),
+        *inspector_routes.control_routes(),
         *events.routes(),
         *SpaceRoutes(spaces, shut_down).routes(),
     ]
+
+
+def application(
+    spaces: Spaces, admin_token: str, is_ready: Callable[[Space], bool], shut_down: Callable[[], None]
+) -> ASGIApp:
+    """The ASGI application of a relay and its spaces."""
+    guard = Guard(admin_token, spaces.default.initial_config.upgrade)
     routes = [
-        Route("/health", _health),
-        Route("/ready", ready),
-        Route("/metrics", metrics_of(spaces)),
-        Route("/.well-known/jwks.json", _jwks),
-        *media_routes.routes(),
+        *open_routes(spaces, is_ready),
+        *inspector_routes.routes(guard),
         Route("/api/{path:path}", rest, methods=_METHODS),
-        *(guard.guarded(route) for route in control),
+        *(guard.guarded(route) for route in control_routes(spaces, shut_down)),
     ]
     handlers: Any = {HTTPException: _http_error, ClientDisconnect: _gone, Exception: _internal_error}
     return _Outer(Starlette(routes=routes, exception_handlers=handlers), spaces)

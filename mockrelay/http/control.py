@@ -27,13 +27,20 @@ class Guard:
         self._admin_token = admin_token
         self._upgrade = upgrade
 
+    def host_refusal(self, request: Request) -> Response | None:
+        """Why nothing is served under a request's Host (DNS rebinding), or None."""
+        host = request.headers.get("host", "")
+        if host_admitted(host, self._upgrade):
+            return None
+        name = host_name(host)[:100]
+        message = f"Host {name!r} is not admitted; --allow-host {name} would admit it"
+        return error_answer(421, MISDIRECTED, message)
+
     def refusal(self, request: Request) -> Response | None:
         """Why a request may not control the relay, or None."""
         host = request.headers.get("host", "")
-        if not host_admitted(host, self._upgrade):
-            name = host_name(host)[:100]
-            message = f"Host {name!r} is not admitted; --allow-host {name} would admit it"
-            return error_answer(421, MISDIRECTED, message)
+        if (refused := self.host_refusal(request)) is not None:
+            return refused
         origin = request.headers.get("origin")
         if origin is not None and (urlsplit(origin).netloc != host or origin == "null"):
             return error_answer(403, FORBIDDEN, "pages of other origins may not control the relay")

@@ -20,25 +20,25 @@ from mockrelay.journal import Entry, Journal
 from mockrelay.spaces import Space
 from zentalk_sim.protocol.errors import SERVICE_UNAVAILABLE
 
-MAX_QUEUED: Final = 1000
-MAX_LISTENERS: Final = 100
 _KEEP_ALIVE_S: Final = 15.0
 
 
 class _Listener:
     """One stream's queue."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, max_queued: int) -> None:
         self._journal = journal
+        self._max_queued = max_queued
         self._queue: deque[Entry] = deque()
         self._news = asyncio.Event()
         self._dropped = 0
         journal.listeners.append(self.take)
 
     def take(self, entry: Entry) -> None:
-        if len(self._queue) >= MAX_QUEUED:
+        if len(self._queue) >= self._max_queued:
             self._queue.popleft()
             self._dropped += 1
+            self._journal.count("events.dropped")
         self._queue.append(entry)
         self._news.set()
 
@@ -73,11 +73,11 @@ def _encoded(entry: Entry) -> bytes:
 
 
 async def _stream(space: Space, after: int | None) -> AsyncIterator[bytes]:
-    listener = _Listener(space.journal)
+    listener = _Listener(space.journal, space.bounds.event_queue)
     try:
         yield b": the journal, entry by entry\n\n"
         if after is not None:
-            for entry in space.journal.entries(after)[-MAX_QUEUED:]:
+            for entry in space.journal.entries(after)[-space.bounds.event_queue :]:
                 yield _encoded(entry)
         while (chunk := await listener.next(space.faults.closed)) is not None:
             yield chunk
@@ -88,8 +88,10 @@ async def _stream(space: Space, after: int | None) -> AsyncIterator[bytes]:
 async def events(request: Request) -> Response:
     """Entries from now on; ``?after=N``, or the header ``Last-Event-ID``, asks for those kept above N first."""
     space = space_of(request)
-    if len(space.journal.listeners) >= MAX_LISTENERS:
-        raise ApiError(503, SERVICE_UNAVAILABLE, f"at most {MAX_LISTENERS} listeners", limit=MAX_LISTENERS)
+    limit = space.bounds.event_listeners
+    if len(space.journal.listeners) >= limit:
+        space.driver.count("events.refused")
+        raise ApiError(503, SERVICE_UNAVAILABLE, f"at most {limit} listeners", limit=limit)
     text = request.query_params.get("after", request.headers.get("last-event-id"))
     after = None if text is None else whole(text, "after")
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

@@ -17,7 +17,6 @@ from zentalk_sim.faults import Match, RuleFaults, parse_journal_match
 from zentalk_sim.faults.vocabulary import FRAME_TYPES, remedy
 from zentalk_sim.protocol.errors import INVALID_MESSAGE, MALFORMED
 
-MAX_TIMEOUT_MS: Final = 60_000
 DEFAULT_TIMEOUT_MS: Final = 5_000
 MAX_ORDER: Final = 100
 _FILTERS: Final = ("after", "type", "connection", "event")
@@ -139,9 +138,15 @@ def routes(space_of: SpaceOf) -> list[Route]:
         asked = await _asked(request, ("match", "count", "timeout_ms", "after"))
         match = _match(asked.get("match", {}))
         count = number(asked.get("count", 1), "count", 1)
-        timeout_ms = number(asked.get("timeout_ms", DEFAULT_TIMEOUT_MS), "timeout_ms", 0, MAX_TIMEOUT_MS)
+        journal = space_of(request).journal
+        default_ms = min(DEFAULT_TIMEOUT_MS, journal.max_wait_ms)
+        try:
+            timeout_ms = number(asked.get("timeout_ms", default_ms), "timeout_ms", 0, journal.max_wait_ms)
+        except ApiError:
+            journal.count("waits.refused")
+            raise
         after = number(asked.get("after", 0), "after", 0)
-        found = await space_of(request).journal.wait(match, count, timeout_ms / 1000, after)
+        found = await journal.wait(match, count, timeout_ms / 1000, after)
         return _answered(found, 408, f"{found.found} of at least {count} entries within {timeout_ms} ms")
 
     async def verify(request: Request) -> Response:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from mockrelay.http.bodies import ApiError, Handler, answer, space_of
 from mockrelay.http.rest import asked_of, through_rules
-from mockrelay.media import MAX_BYTES, MediaError, MediaTooLarge, read_chunks
+from mockrelay.media import MediaError, MediaTooLarge, read_chunks
 from zentalk_sim.protocol.errors import SERVICE_UNAVAILABLE, TOO_LARGE
 from zentalk_sim.protocol.rest_types import Request as RestRequest
 
@@ -51,6 +51,7 @@ def _through(handler: Handler) -> Handler:
 
         return await through_rules(request, asked, go_on)
 
+    handled.__doc__ = handler.__doc__
     return handled
 
 
@@ -60,7 +61,8 @@ async def upload(request: Request) -> Response:
     try:
         media_id, media = await space.media.add(request.stream(), request.headers.get("content-type", ""))
     except MediaTooLarge:
-        raise ApiError(413, TOO_LARGE, f"media hold at most {MAX_BYTES} bytes", limit=MAX_BYTES) from None
+        limit = space.media.max_bytes
+        raise ApiError(413, TOO_LARGE, f"media hold at most {limit} bytes", limit=limit) from None
     except MediaError as error:
         raise ApiError.malformed(str(error)) from None
     except OSError as error:

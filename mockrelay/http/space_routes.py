@@ -14,7 +14,7 @@ from mockrelay.clock import MovableClock
 from mockrelay.http.bodies import ApiError, answer, converted, read, space_of
 from mockrelay.http.relay_routes import merged_config
 from mockrelay.http.user_routes import NewUser, register
-from mockrelay.spaces import MAX_SPACES, Space, Spaces, TooManySpaces
+from mockrelay.spaces import Space, Spaces, TooManySpaces
 from zentalk_sim.protocol.errors import SERVICE_UNAVAILABLE, ProtocolError
 
 MAX_USERS = 1_000
@@ -91,9 +91,10 @@ class SpaceRoutes:
         clock = MovableClock(scale=0 if asked.clock == "frozen" else 1)
         try:
             space = self._spaces.create(config, seed=asked.seed, clock=clock, ttl_s=asked.ttl_s)
-        except TooManySpaces:
-            message = f"at most {MAX_SPACES} spaces; delete one, or wait until one is collected"
-            raise ApiError(503, SERVICE_UNAVAILABLE, message, limit=MAX_SPACES) from None
+        except TooManySpaces as error:
+            limit = error.args[0]
+            message = f"at most {limit} spaces; delete one, or wait until one is collected"
+            raise ApiError(503, SERVICE_UNAVAILABLE, message, limit=limit) from None
         try:
             for index, user in enumerate(users):
                 register(space, user, f"users.{index}", is_initial=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mockrelay.http.events import MAX_QUEUED
+from mockrelay.bounds import Bounds
 from tests.mockrelay.admin_support import Admin, connected_to, controlling
 from tests.mockrelay.live_support import connected, message, run, serving, user_of
 from zentalk_sim.trace.replay import replay_file
@@ -257,8 +257,8 @@ def test_a_listener_that_does_not_read_must_lose_the_oldest_and_be_told() -> Non
             from mockrelay.http.events import _Listener
 
             journal = relay.default.journal
-            listener = _Listener(journal)
-            for number in range(MAX_QUEUED + 5):
+            listener = _Listener(journal, Bounds().event_queue)
+            for number in range(Bounds().event_queue + 5):
                 journal.control("test", number=number)
             chunk = await listener.next(relay.default.faults.closed)
             listener.end()

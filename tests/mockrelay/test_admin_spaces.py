@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-import mockrelay.spaces
+from mockrelay.bounds import Bounds
 from tests.mockrelay.admin_support import connected_to, controlling, person
 from tests.mockrelay.live_support import connected, message, run, serving
 
@@ -141,15 +141,14 @@ def test_a_bad_space_must_be_refused_and_not_stay(asked: Any, field: str, said: 
     run(body())
 
 
-def test_spaces_must_be_bounded_in_number_and_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mockrelay.spaces, "MAX_SPACES", 2)
-
+def test_spaces_must_be_bounded_in_number_and_stand_side_by_side() -> None:
     async def body() -> None:
-        async with serving() as relay, controlling(relay) as admin:
+        async with serving(bounds=Bounds(spaces=2)) as relay, controlling(relay) as admin:
             space = await admin.post("/spaces")
             await admin.post("/spaces")
             refused = await admin.post("/spaces", None, 503)
             assert refused["error_code"] == "SERVICE_UNAVAILABLE"
+            assert relay.driver.counters["spaces.refused"] == 1
             await admin.within(space).post("/spaces", None, 404)
             await admin.delete(f"/spaces/{space['id']}")
             await admin.post("/spaces", None, 201)

@@ -346,6 +346,26 @@ def test_throttle_must_let_bytes_pass_at_their_rate(direction: str) -> None:
     run(body())
 
 
+def test_a_throttled_frame_must_come_through_in_slices_of_its_bytes() -> None:
+    """1 000 bytes a second: 50 bytes every 50 ms, each slice when its last byte would have come."""
+
+    async def body() -> None:
+        async with serving("alice", clock=frozen()) as relay, raw_upgraded(relay, "alice") as alice:
+            rule(relay, {"event": "frame_out", "user": "alice"}, "throttle", times=1, bytes_per_s=1000)
+            alice.writer.write(masked(1, b"{}"))
+            await written(relay, event="frame_out", type="AUTH_FAILED")
+            came = b""
+            for _ in range(3):
+                await advance(relay, 49)
+                await advance(relay, 1)
+                came += await alice.reader.readexactly(50)
+                (gate,) = relay.default.faults.gates.values()
+                assert gate.waiting_out()[0] == 2, "the frame and the close behind it"
+            assert b'"type":"AUTH_FAILED"' in came
+
+    run(body())
+
+
 def test_pass_must_be_an_exception_from_the_rules_behind_it() -> None:
     async def body() -> None:
         async with serving("alice", "bob") as relay, connected(relay, "alice") as alice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -87,4 +88,9 @@ def test_delays_and_errors_must_not_keep_a_recording_from_replaying(tmp_path: Pa
 
     run(body())
     assert replay_file(path).first_difference is None
-    assert wire_lines(path) == []
+    lines = wire_lines(path)
+    assert [(line["dir"], line["did"]) for line in lines].count(("in", "delay")) == 5
+    assert [(line["dir"], line["did"]) for line in lines].count(("out", "delay")) == 5
+    for line in lines:
+        digest = hashlib.sha256(line["data"].encode()).hexdigest()[:16]
+        assert line["of"] == digest, "late, but the same on both sides"

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mockrelay.http.journal_routes import MAX_TIMEOUT_MS
+from mockrelay.journal import MAX_WAIT_MS
 from tests.mockrelay.fault_support import admin, rule, space_of, written
 from tests.mockrelay.live_support import connected, masked, message, raw_upgraded, run, serving, user_of
 
@@ -200,7 +200,7 @@ def test_order_must_be_verified() -> None:
         (VERIFY, {"order": [{}, {"typ": 1}]}, "order[1].typ"),
         (VERIFY, {"order": [{}], "count": 1}, "or `order`"),
         (WAIT, {"match": {}, "count": 0}, "count must be a whole number of at least 1"),
-        (WAIT, {"match": {}, "count": 1, "timeout_ms": MAX_TIMEOUT_MS + 1}, "from 0 to 60000"),
+        (WAIT, {"match": {}, "count": 1, "timeout_ms": MAX_WAIT_MS + 1}, "from 0 to 60000"),
         (WAIT, {"match": {}, "count": 1, "timeout": 5}, "did you mean `timeout_ms`?"),
         (WAIT, {"match": {"probability": 0.5}, "count": 1}, "probability"),
         (WAIT, [], "must be a JSON object"),

@@ -97,6 +97,7 @@ def upgraded(**outbox: int) -> tuple[Driver, Connection, Wire]:
     # What the core says of this connection is no matter here: the test says it in its place.
     vars(driver.relay)["connect"] = lambda conn, *_: [_accept(conn)]
     connection.data_received(request)
+    driver.cork.flush()
     assert wire.written.startswith(b"HTTP/1.1 101 ")
     wire.written = b""
     return driver, connection, wire
@@ -163,6 +164,7 @@ def test_reading_must_pause_while_the_outbox_is_more_than_half_full() -> None:
         assert connection.queued()[0] == 5
         wire.take_all()
         assert wire.reading
+        driver.cork.flush()
         assert wire.written.endswith(b"\x8a\x04late")
         finish(driver, connection)
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
-from mockrelay import websocket
+from mockrelay.bounds import Bounds
 from tests.mockrelay.live_support import connected, raw, run, serving, target_of, upgrade_bytes
 
 
@@ -138,11 +138,12 @@ def test_a_request_in_pieces_must_be_put_together() -> None:
     run(body())
 
 
-def test_a_request_that_does_not_come_must_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "HANDSHAKE_TIMEOUT_S", 0.05)
-
+def test_a_request_that_does_not_come_must_time_out() -> None:
     async def body() -> None:
-        async with serving() as relay, raw(relay, b"GET /ws/v1 HTTP/1.1\r\nHo") as peer:
+        async with (
+            serving(bounds=Bounds(handshake_timeout_ms=50)) as relay,
+            raw(relay, b"GET /ws/v1 HTTP/1.1\r\nHo") as peer,
+        ):
             assert (await peer.refused())[0] == 408
             assert relay.driver.counters["upgrades.timeout"] == 1
 

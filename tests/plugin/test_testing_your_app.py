@@ -17,8 +17,8 @@ import pytest
 
 import mockrelay.server
 import mockrelay.testing  # noqa: F401
+from mockrelay.cli import _config
 from tests.plugin.test_pytest_plugin import PLUGIN
-from zentalk_sim.protocol.config import UpgradeConfig
 from zentalk_sim.protocol.upgrade import host_admitted
 
 pytest_plugins = ["pytester"]
@@ -165,8 +165,8 @@ def test_every_url_of_the_table_must_be_admitted_by_what_starts_the_relay_beside
         words = shlex.split(command)
         named = tuple(words[at + 1] for at, word in enumerate(words) if word == "--allow-host")
         for host in (ws_host, http_host):
-            assert host_admitted(host, UpgradeConfig(profile="dev", hosts=named)), f"{host} with {command}"
-            assert not named or not host_admitted(host, UpgradeConfig(profile="dev", hosts=())), "the flag is needed"
+            assert host_admitted(host, _config("dev", named, ()).upgrade), f"{host} with {command}"
+            assert not named or not host_admitted(host, _config("dev", (), ()).upgrade), "the flag is needed"
 
 
 def test_the_xml_must_be_well_formed() -> None:

@@ -31,7 +31,7 @@ _MAX_QUERY_FIELDS = 100
 _is_local_origin = re.compile(
     r"https?://(?:(?:[a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII
 ).fullmatch
-_LOCAL_NETWORKS = tuple(
+LOCAL_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in (
         *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
@@ -121,7 +121,7 @@ def limits_apply_to(ip: str, config: UpgradeConfig) -> bool:
     except ValueError:
         return True
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return not any((mapped or address) in network for network in _LOCAL_NETWORKS)
+    return not any((mapped or address) in network for network in LOCAL_NETWORKS)
 
 
 def peer_ip(request: UpgradeRequest, config: UpgradeConfig) -> str:
