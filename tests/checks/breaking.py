@@ -331,7 +331,7 @@ def _(s: Story) -> None:
 
 
 def _pushed(s: Story, times: int) -> None:
-    t = s.end_us - 62 * S
+    t = s.end_us - 92 * S
     device = next(s.ids)
     message_id = next(s.ids)
     for n in range(times):
@@ -340,13 +340,14 @@ def _pushed(s: Story, times: int) -> None:
         s.add(s.push(c, message_id, 2, t))
         if not last:
             s.add(s.frame_in(c, "MESSAGE_RECEIVED", MessageReceived(message_id), t), ev.Lost(0, t, c, "reset"))
-    _beat(s, c, t)
+    # From the first PONG on it is plain that the message has arrived.
+    _beat(s, c, t, 3)
     s.add(s.frame_in(c, "TYPING_STOP", TypingSignal("conv_1")))
 
 
-def _beat(s: Story, c: int, t: int) -> None:
-    """The heartbeat of a minute, answered."""
-    for n in (1, 2):
+def _beat(s: Story, c: int, t: int, beats: int = 2) -> None:
+    """The heartbeat, answered."""
+    for n in range(1, beats + 1):
         at = t + n * 30 * S
         ping = s.frame_out(c, "PING", Ping(at // 1000), at, seq=2 + n)
         s.add(ping, s.frame_in(c, "PONG", Pong(at // 1000, at // 1000), at))

@@ -26,6 +26,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "jitter_study": ("population.devices=60",),
     "lossy_mobile": ("population.devices=40",),
     "office_nat": ("population.devices=30", "population.nat_group_size=15", "duration=10m"),
+    "million": ("population.devices=80", "relay.nodes=8", "faults.0.nodes=3", "duration=3m"),
     "offline_backlog": (
         "population.devices=12",
         "faults.0.devices=2",

@@ -28,7 +28,10 @@ def faults(text: str, *settings: str) -> list[str]:
         ("balancer: sticky", "f.yaml:2:1: unknown key `balancer`; it belongs in `relay`"),
         ("backoff: {}", "f.yaml:2:1: unknown key `backoff`; it belongs in `client`"),
         ("xyzzy: 1", "f.yaml:2:1: unknown key `xyzzy`"),
-        ("sweep: {}", "f.yaml:2:1: unknown key `sweep`"),
+        ("sweep: [1]", "f.yaml:2:8: `sweep` must be a mapping such as {seeds: 1-20"),
+        ("sweep: {seed: 1-3}", "f.yaml:2:9: unknown key `seed` in `sweep`; did you mean `seeds`?"),
+        ("sweep: {seeds: many}", "f.yaml:2:16: `sweep.seeds` must be a range such as 1-20"),
+        ("sweep: {vary: {relay.nodes: 3}}", "f.yaml:2:29: `sweep.vary.relay.nodes` must be a list of values"),
         (
             "network: {wifi: {ecn: true}}",
             "f.yaml:2:18: `network.wifi.ecn` cannot be set: congestion marks are not modelled",
@@ -149,9 +152,18 @@ def faults(text: str, *settings: str) -> list[str]:
         ),
         ("workload: {messages: {size: 40}}", "f.yaml:2:29: `workload.messages.size` is a size and needs a unit"),
         (
-            "faults: [{do: store_outage, at: 1s}]",
-            "f.yaml:2:15: `faults.0`: `store_outage` cannot be simulated: the relay core has no answer yet to a store",
+            "faults: [{do: slow_store, at: 1s, latency: 500us}]",
+            "f.yaml:2:35: `faults.0.latency` is shorter than `relay.store_latency`, 1ms: the store would be faster",
         ),
+        (
+            "relay: {ingress: {memory: {limit: 50kB}}}",
+            "f.yaml:2:28: `relay.ingress.memory.limit` is less than one connection takes, 56KiB: none is taken",
+        ),
+        (
+            "workload: {push: {delay: 3s}}",
+            "f.yaml:2:12: `workload.push` says nothing while its `wake_probability` is 0",
+        ),
+        ("faults: [{do: store_outage, at: 1s, for: 0s}]", "f.yaml:2:42: `faults.0.for` must be at least 1us"),
         (
             "faults: [{do: bus_outage, at: 1s}]",
             "f.yaml:2:10: `faults.0`: there is no bus where the relay has one node",
@@ -177,8 +189,8 @@ def faults(text: str, *settings: str) -> list[str]:
         ),
         # Policies, users, workload.
         (
-            "client: {backoff: {policy: server_directed}}",
-            "f.yaml:2:28: `client.backoff.policy: server_directed` cannot be simulated: the client core obeys",
+            "client: {backoff: {policy: server_direct}}",
+            "f.yaml:2:28: `client.backoff.policy`: unknown value `server_direct`; did you mean `server_directed`?",
         ),
         (
             "population: {devices_per_user: []}",

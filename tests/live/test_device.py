@@ -156,12 +156,12 @@ def test_an_orderly_close_must_be_seen_by_the_relay_as_one() -> None:
 def test_a_relay_that_is_not_there_must_be_tried_again() -> None:
     async def body() -> None:
         async with serving("alice") as relay, device(relay, "alice") as alice:
-            alice._ws_url = "ws://127.0.0.1:1/ws/v1"
+            alice._transport.ws_url = "ws://127.0.0.1:1/ws/v1"
             tried = asyncio.create_task(alice.wait_for_state(ClientState.FAILED))
             await asyncio.sleep(0)
             alice.connect()
             await tried
-            alice._ws_url = relay.ws_url
+            alice._transport.ws_url = relay.ws_url
             await alice.wait_for_state(ClientState.CONNECTED)
 
     run(body())

@@ -116,3 +116,21 @@ def test_a_token_request_lost_with_its_network_is_made_again() -> None:
     made = world(**changes)
     run_for(made, 170)
     assert {device.client.state for device in made.devices} == {ClientState.CONNECTED}
+
+
+@pytest.mark.requirement("R-6.6")
+def test_a_backlog_of_many_pages_comes_once_where_pages_are_confirmed_by_rest() -> None:
+    def duplicates(ack_by: str) -> int:
+        outcome = run(
+            duration="6m",
+            population={"devices": 3, "networks": {"wifi": 1}},
+            client={"ack_by": ack_by, "fetch_page": 10},
+            workload={"messages": {"interval": "4s"}, "start": {"ramp": "1s"}},
+            faults=[{"at": "20s", "do": "device_offline", "devices": 1, "how": "orderly", "for": "4m"}],
+        )
+        assert outcome.results.metrics["delivery_latency_ms.fetch"].count > 30
+        assert outcome.counts["copies.pending"] == 0
+        return outcome.counts["messages.duplicate"]
+
+    assert duplicates("rest") == 0
+    assert duplicates("frame") > 0

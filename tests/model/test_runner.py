@@ -93,7 +93,16 @@ def test_a_trace_tells_frames_and_states_in_order_of_time(tmp_path: Path) -> Non
     assert times == sorted(times)
     shown = [event for event in events if event["e"] == "shown"]
     assert len(shown) == outcome.results.counts["messages.shown"]
+    kinds = {event["e"] for event in events}
+    assert kinds >= {"upgrade", "accept", "text", "send", "note", "timer", "state", "shown"}
+    assert not kinds & {"frame_up", "frame_down"}, "the relay's own lines have them"
+
+
+def test_a_sampled_trace_tells_of_the_first_device(tmp_path: Path) -> None:
+    outcome = run_experiment(small(), out=tmp_path / "out", trace="sample", plots=False)
+    _, *events = map(json.loads, (outcome.folder / "trace.jsonl").read_text().splitlines())
     assert {event["e"] for event in events} == {"frame_up", "frame_down", "state", "shown"}
+    assert len({event["device"] for event in events}) == 1
 
 
 def test_a_trace_level_must_not_change_the_digest(tmp_path: Path) -> None:

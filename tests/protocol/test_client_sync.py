@@ -56,7 +56,7 @@ def test_memory_of_what_was_shown_is_bounded_and_forgets_the_oldest() -> None:
 @pytest.mark.requirement("R-6.6")
 @pytest.mark.parametrize("wire", [False, True])
 def test_the_backlog_is_fetched_at_offset_0_until_empty_and_live_messages_wait(wire: bool) -> None:
-    relay = FakeRelay(config(fetch_page=2), wire=wire).join()
+    relay = FakeRelay(config(fetch_page=2, ack_by="frame"), wire=wire).join()
     relay.sync_required(3)
     assert relay.new(Fetch) == [Fetch(1, "GET", "/api/messages?limit=2&offset=0")]
     relay.new_message(FOUR)
@@ -109,6 +109,45 @@ def test_confirming_by_rest_waits_for_the_answer_before_the_next_page() -> None:
     assert relay.all(Fetch)[-1].path.startswith("/api/messages?")
     relay.respond(200, page())
     assert len(relay.all(Fetch)) == 3
+
+
+def test_pages_are_confirmed_by_rest_unless_the_client_is_told_otherwise() -> None:
+    relay = FakeRelay().join()
+    relay.sync_required()
+    relay.respond(200, page(ONE))
+    assert relay.all(Fetch)[-1].path == "/api/messages/ack"
+    assert confirmed(relay) == []
+
+
+def test_a_page_that_stays_although_the_relay_said_it_was_gone_is_not_asked_for_in_a_tight_loop() -> None:
+    relay = FakeRelay(config(fetch_page=1)).join()
+    relay.sync_required()
+    for wait_s in (0, 1, 2, 4):
+        relay.respond(200, page(ONE))
+        asked = len(relay.all(Fetch))
+        relay.respond(200, b'{"acked": 0}')
+        if wait_s:
+            assert len(relay.all(Fetch)) == asked
+            relay.advance(wait_s * S)
+        assert len(relay.all(Fetch)) == asked + 1
+    relay.respond(200, page(TWO))
+    relay.respond(200, b'{"acked": 1}')
+    relay.respond(200, page())
+    assert relay.shown() == [ONE[0], TWO[0]]
+    assert not relay.client.inbox.syncing
+
+
+def test_pages_shown_before_are_confirmed_by_rest_without_waiting() -> None:
+    relay = FakeRelay(config(fetch_page=1)).join()
+    for entry in (ONE, TWO, THREE):
+        relay.new_message(entry)
+    relay.sync_required()
+    for entry in (ONE, TWO, THREE):
+        relay.respond(200, page(entry))
+        relay.respond(200, b'{"acked": 1}')
+    relay.respond(200, page())
+    assert not relay.client.inbox.syncing
+    assert relay.count("messages.duplicate") == 3
 
 
 def test_a_confirmation_by_rest_that_failed_is_made_again_with_its_page() -> None:
@@ -166,7 +205,7 @@ def test_a_request_refused_for_its_token_asks_for_a_new_one() -> None:
 
 def test_a_last_page_that_brings_nothing_new_ends_the_synchronisation() -> None:
     """Its confirmations are on their way; live messages are not held until the mailbox is seen empty."""
-    relay = FakeRelay().join()
+    relay = FakeRelay(config(ack_by="frame")).join()
     relay.new_message(ONE)
     relay.sync_required()
     relay.new_message(TWO)
@@ -178,7 +217,7 @@ def test_a_last_page_that_brings_nothing_new_ends_the_synchronisation() -> None:
 
 
 def test_full_pages_that_bring_nothing_new_are_not_asked_for_in_a_tight_loop() -> None:
-    relay = FakeRelay(config(fetch_page=1)).join()
+    relay = FakeRelay(config(fetch_page=1, ack_by="frame")).join()
     relay.new_message(ONE)
     relay.sync_required()
     relay.respond(200, page(ONE))
@@ -258,7 +297,7 @@ def test_pages_by_reference_may_hold_objects_or_mappings() -> None:
 
 
 def test_progress_makes_the_waits_short_again() -> None:
-    relay = FakeRelay(config(fetch_page=1)).join()
+    relay = FakeRelay(config(fetch_page=1, ack_by="frame")).join()
     relay.new_message(ONE)
     relay.sync_required()
     for wait_s in (1, 2, 4):

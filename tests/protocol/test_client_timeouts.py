@@ -107,11 +107,48 @@ def test_a_confirmation_that_met_a_passing_fault_goes_again_with_backoff_past_pa
     relay.do(relay.client.mark_read("m0", relay.now))
     relay.error("RATE_LIMITED", relay.sent("MESSAGE_READ")[-1][1], retry_after=60)
     for k in range(5):
-        relay.error("SERVICE_UNAVAILABLE", relay.sent("MESSAGE_RECEIVED")[-1][1])
+        relay.error("INTERNAL_ERROR", relay.sent("MESSAGE_RECEIVED")[-1][1])
         relay.advance(2**k * S)
     assert [at - start for at, _ in relay.sent("MESSAGE_RECEIVED")] == [n * S for n in (0, 1, 3, 7, 15, 31)]
-    relay.error("SERVICE_UNAVAILABLE", relay.sent("MESSAGE_RECEIVED")[-1][1])
+    relay.error("INTERNAL_ERROR", relay.sent("MESSAGE_RECEIVED")[-1][1])
     assert relay.count("receipts.refused") == 1
+
+
+@pytest.mark.requirement("R-11.5", "R-11.6")
+def test_a_confirmation_must_outlast_a_store_that_is_away_however_long() -> None:
+    """R-11.6: every copy is confirmed. Given up on, a copy would stay unconfirmed as long as the connection stands."""
+    relay = FakeRelay(config(backoff={"jitter": 0}, silence_timeout_ms=10**9)).join()
+    relay.new_message(message(1))
+    for _ in range(20):
+        relay.error("SERVICE_UNAVAILABLE", relay.sent("MESSAGE_RECEIVED")[-1][1])
+        relay.advance(30 * S)
+    assert len(relay.sent("MESSAGE_RECEIVED")) == 21
+    assert relay.count("receipts.refused") == 0
+
+
+@pytest.mark.requirement("R-11.5")
+def test_confirmations_of_a_whole_page_refused_at_once_must_all_go_again() -> None:
+    relay = FakeRelay(config(backoff={"jitter": 0}, silence_timeout_ms=10**9)).join()
+    for n in range(100):
+        relay.new_message(message(n))
+    for _, frame in list(relay.sent("MESSAGE_RECEIVED")):
+        relay.error("SERVICE_UNAVAILABLE", frame)
+    relay.advance(120 * S)
+    confirmed = [frame.payload.message_id for _, frame in relay.sent("MESSAGE_RECEIVED")]
+    assert sorted(confirmed[100:]) == sorted(set(confirmed[:100]))
+
+
+@pytest.mark.requirement("R-1.4")
+def test_a_read_behind_refused_confirmations_must_carry_the_present_time() -> None:
+    """What waits behind another kind's pause was once due at the beginning of time, and was sent with that time."""
+    relay = FakeRelay(config(backoff={"jitter": 0})).join()
+    relay.new_message(message(1))
+    relay.error("SERVICE_UNAVAILABLE", relay.sent("MESSAGE_RECEIVED")[-1][1])
+    relay.do(relay.client.mark_read("m0", relay.now))
+    relay.advance(5 * S)
+    assert [frame.timestamp for _, frame in relay.sent("MESSAGE_READ")] == [
+        at // MS for at, _ in relay.sent("MESSAGE_READ")
+    ]
 
 
 @pytest.mark.requirement("R-11.5")

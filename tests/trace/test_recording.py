@@ -50,11 +50,19 @@ def test_outputs_must_follow_the_input_that_led_to_them_at_its_instant(tmp_path:
 
 def test_the_file_must_be_its_owners_alone_even_where_it_was_others_too(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    path.write_text("something older")
+    path.touch()
     path.chmod(0o644)
     recorded(path)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert b"something older" not in path.read_bytes()
+
+
+def test_a_recording_must_never_be_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text("something older")
+    with pytest.raises(FileExistsError, match="is there already, and is not written over") as caught:
+        recorded(path)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "something older"
 
 
 def test_what_was_processed_must_be_in_the_file_at_once(tmp_path: Path) -> None:

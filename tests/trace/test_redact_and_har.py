@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from base64 import b64decode, b64encode
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 
 from tests.trace.recorded import Bench, converse
+from zentalk_sim.cli import errors
+from zentalk_sim.cli import zsim as command_line
+from zentalk_sim.trace.event_reader import TraceError, read_events
 from zentalk_sim.trace.har import to_har
 from zentalk_sim.trace.recording import RecordingError
 from zentalk_sim.trace.redact import redact
@@ -157,3 +161,82 @@ def test_a_hostile_event_must_be_refused_by_har_in_words(tmp_path: Path, event: 
     path.write_bytes(b'{"zentalk_trace":1}\n' + event + b"\n")
     with pytest.raises(RecordingError, match=":2: not an event of a recording"):
         to_har(path)
+
+
+# --- the command --------------------------------------------------------------------------------------
+
+
+def importable(entry: dict[str, Any]) -> bool:
+    """What Chrome's importer asks of a WebSocket message before it shows it."""
+    return all(
+        set(message) == {"type", "time", "opcode", "data"}
+        and message["type"] in ("send", "receive")
+        and isinstance(message["time"], float)
+        and isinstance(message["opcode"], int)
+        and isinstance(message["data"], str)
+        for message in entry["_webSocketMessages"]
+    )
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_export_must_write_both_forms_and_a_redacted_file_serve_checks_only(
+    recorded: tuple[Path, list[bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    har, shareable = tmp_path / f"s.har{suffix}", tmp_path / f"s.jsonl{suffix}"
+    asked = ["export", str(recorded[0]), "--har", str(har), "--redact", str(shareable)]
+    assert errors.run(command_line, asked, "zsim") == 0
+    told = capsys.readouterr().err
+    assert f"wrote {har}: " in told
+    data = har.read_bytes()
+    log = json.loads(gzip.decompress(data) if suffix else data)["log"]
+    sockets = [entry for entry in log["entries"] if entry["_resourceType"] == "websocket"]
+    assert sockets
+    assert all(importable(entry) for entry in sockets)
+    assert errors.run(command_line, ["check", str(shareable)], "zsim") in (0, 99)
+    assert errors.run(command_line, ["replay", str(shareable)], "zsim") == 2
+    assert "redacted: it serves checks and reading, not replay" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([har.name, shareable.name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{r}"], "say what to write: --har F, --redact F, or both"),
+        (["nowhere.jsonl", "--har", "{t}/x.har"], "nowhere.jsonl: no such file"),
+        (["{r}", "--har", "{t}/no/x.har"], "No such file or directory"),
+        (["{r}", "--redact", "{r}"], "cannot be redacted in its place"),
+        (["{r}", "--har", "{r}"], "cannot be written over with its HAR"),
+        (["{t}/bad", "--har", "{t}/x.har"], "bad:1: not JSON"),
+    ],
+)
+def test_export_must_refuse_what_it_cannot_do_in_a_line(
+    recorded: tuple[Path, list[bytes]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    (tmp_path / "bad").write_text("hello\n")
+    before = recorded[0].read_bytes()
+    given = [text.replace("{r}", str(recorded[0])).replace("{t}", str(tmp_path)) for text in arguments]
+    assert errors.run(command_line, ["export", *given], "zsim") == 2
+    assert message in capsys.readouterr().err
+    assert recorded[0].read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+
+
+def test_a_recording_compressed_with_zstd_must_be_read_like_any_other(
+    recorded: tuple[Path, list[bytes]], tmp_path: Path
+) -> None:
+    import pyarrow as pa
+
+    path = tmp_path / "r.jsonl.zst"
+    with pa.CompressedOutputStream(pa.OSFile(str(path), "wb"), "zstd") as file:
+        file.write(recorded[0].read_bytes())
+    assert replay_file(path) == replay_file(recorded[0])
+    assert list(read_events(path)) == list(read_events(recorded[0]))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(RecordingError, match=r"r\.jsonl\.zst:\d+: the compressed data are damaged"):
+        replay_file(path)
+    with pytest.raises(TraceError, match=r"r\.jsonl\.zst:\d+: the compressed file is damaged or cut off"):
+        list(read_events(path))

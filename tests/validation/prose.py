@@ -89,23 +89,18 @@ long as any with it, since its clients stay in step. The specification's jitter 
 FACES = """\
 The same small experiment on both faces: twenty devices on a link of lognormal latency (median 30 ms, σ 0.5, least
 10 ms, one way), two and a half messages a second each for {duration:g} s; *reset* besides aborts every connection in
-the middle. The simulated run of seed {seed} says who connects when and who sends what to whom when; live, the same
-client cores do the same at the same offsets over loopback sockets against a mock relay, and a TCP proxy adds latency
-drawn from the same profile. Messages sent between {settled:g} s and {end:g} s count. Simulated figures are pooled over
-{seeds} seeds; live ones are one run on the machine that wrote this page.
+the middle. Live it is played by `zsim run --live`: by the draws of seed {seed} the same users send the same to the same
+people, the same client cores run over loopback sockets against a mock relay, and the same link is laid over them.
+Messages sent between {settled:g} s and {end:g} s count. Simulated figures are pooled over {seeds} seeds; live ones are
+one run on the machine that wrote this page.
 
-The simulator was told of no processing time at all. What the live face takes longer is what four passes through an
-event loop, real cryptography and a busy machine cost: a few milliseconds, which shift a distribution without changing
-its shape. For *steady* the distance is therefore given twice; its limit supposes independent messages, which those
-of one run are not quite.{fetching}
+The simulator was told of no processing time at all. What the live face takes longer is what several passes through
+an event loop, real cryptography and a busy machine cost: a few milliseconds, which shift a distribution without
+changing its shape. For *steady* the distance is therefore given twice; its limit supposes independent messages, which
+those of one run are not quite.
 
 No test asserts these times; that every message is shown once on both faces, never sooner than the link allows, is
 asserted."""
-
-FETCHING = """ The one difference by construction is that the simulated client keeps its REST connection open while the
-live one opens one for each request. Over a kept one a fetch overtakes the confirmations of the one before, finds
-nothing new, and the client waits a second (its backoff) with live messages held back: in *steady* that shows in the
-share fetched and in the highest quantiles."""
 
 ENDING = """\
 ## What is not validated

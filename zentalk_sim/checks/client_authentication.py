@@ -88,7 +88,7 @@ class AuthInTime(Check):
 
     def on_close(self, event: ev.Close) -> None:
         conn = self.world.conn(event.c)
-        if event.reason == "auth_timeout" and conn.challenge is not None:
+        if event.reason == "auth_timeout" and conn.challenge is not None and not conn.faulted:
             self.broken("the challenge was not answered in time", conn.challenge, event)
 
 
@@ -102,7 +102,7 @@ class ResumeOnce(Check):
 
     def on_upgrade(self, event: ev.Upgrade) -> None:
         token = event.query.get("resume_token")
-        if token:
+        if token and not self.world.conn(event.c).faulted:
             used = self.used.get(token)
             self.judge(used is None, "this resume token was used up before", *_those(used, event))
 

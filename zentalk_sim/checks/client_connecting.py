@@ -23,10 +23,14 @@ _JITTER_SAMPLES = 10
 class _Ending:
     """How a device's last connection, or attempt, ended."""
 
-    __slots__ = ("action", "by_relay", "code", "event", "failures", "ip", "retry_us", "token")
+    __slots__ = ("action", "at_us", "by_relay", "code", "device", "event", "failures", "ip", "retry_us", "token")
 
-    def __init__(self, event: Any, conn: Conn, code: int | None, failures: int, retry_us: int | None) -> None:
+    def __init__(
+        self, event: Any, at_us: int, conn: Conn, code: int | None, failures: int, retry_us: int | None
+    ) -> None:
         self.event = event
+        self.at_us = at_us
+        self.device = conn.device
         self.token = conn.token
         self.ip = conn.ip
         self.code = code
@@ -44,12 +48,28 @@ class _Returning(Check):
         self.failures: Recent[str, int] = Recent(200_000)
         self.newest: Recent[str, int] = Recent(200_000)
         self.retry_us: dict[int, int] = {}
+        self.left: Recent[str, str] = Recent(200_000)
+        self.came: Recent[str, str] = Recent(200_000)
+
+    def on_state(self, event: ev.State) -> None:
+        """A simulation tells why a client left, and why it came: as it saw it."""
+        if event.new.upper() in ("FAILED", "DISCONNECTED"):
+            self.left[event.device] = event.cause
+        elif event.new.upper() == "CONNECTING":
+            self.came[event.device] = event.cause
+
+    def saw(self, device: str, code: int | None) -> bool:
+        """Whether a device that comes again does so of itself, and after a close that has reached it."""
+        if not self.world.tells_states:
+            return True
+        by_itself = self.came.get(device) not in ("application", "network_changed")
+        return by_itself and (self.left.get(device) or "").startswith(f"{code} ")
 
     def on_upgrade(self, event: ev.Upgrade) -> None:
         conn = self.world.conn(event.c)
         ending = self.endings.pop(conn.device)
         self.newest[conn.device] = event.c
-        if ending is not None:
+        if ending is not None and not conn.faulted:
             self.returned(ending, event)
 
     def returned(self, ending: _Ending, event: ev.Upgrade) -> None:
@@ -83,9 +103,15 @@ class _Returning(Check):
         # A connection that its own device has replaced is not what the device waits for.
         if conn.state == "ended" or not conn.known or not conn.device or self.newest.get(conn.device) != event.c:
             return
+        if conn.faulted:
+            # What its client saw of the end is not known, nor what it counted.
+            self.failures.pop(conn.device)
+            return
         failures = self.failures.get(conn.device) or 0
         self.failures[conn.device] = failures + 1
-        self.endings[conn.device] = _Ending(event, conn, code, failures, self.retry_us.get(event.c))
+        self.endings[conn.device] = _Ending(
+            event, self.world.true_us, conn, code, failures, self.retry_us.get(event.c)
+        )
 
 
 def _backoff_applies(world: World, ending: _Ending, event: ev.Upgrade) -> bool:
@@ -96,6 +122,8 @@ def _backoff_applies(world: World, ending: _Ending, event: ev.Upgrade) -> bool:
         and ending.ip == event.ip
         and ending.failures < world.client.backoff.max_attempts
         and world.client.backoff.policy == "spec"
+        # Where states are told, `client.state_backoff` sees exactly what is only guessed here.
+        and not world.tells_states
     )
 
 
@@ -105,7 +133,7 @@ class Backoff(_Returning):
 
     def returned(self, ending: _Ending, event: ev.Upgrade) -> None:
         if _backoff_applies(self.world, ending, event):
-            waited, least = event.t - ending.event.t, exponential_us(self.world.client.backoff, 0)
+            waited, least = self.world.true_us - ending.at_us, exponential_us(self.world.client.backoff, 0)
             self.judge(waited >= least, f"came again after {waited} µs, before {least} µs", ending.event, event)
 
 
@@ -117,7 +145,7 @@ class BackoffGrowth(_Returning):
         settings = self.world.client.backoff
         if not ending.failures or not _backoff_applies(self.world, ending, event):
             return
-        waited, least = event.t - ending.event.t, exponential_us(settings, ending.failures)
+        waited, least = self.world.true_us - ending.at_us, exponential_us(settings, ending.failures)
         # Less than the base delay is another check's.
         if waited >= exponential_us(settings, 0):
             text = f"failure {ending.failures + 1} in a row: came again after {waited} µs, before {least} µs"
@@ -136,7 +164,7 @@ class BackoffJitter(_Returning):
         settings = self.world.client.backoff
         if not _backoff_applies(self.world, ending, event) or not settings.jitter:
             return
-        waited, d_us = event.t - ending.event.t, exponential_us(settings, ending.failures)
+        waited, d_us = self.world.true_us - ending.at_us, exponential_us(settings, ending.failures)
         if waited < d_us:
             return
         # Lowest, highest, how many, and the last attempt.
@@ -157,9 +185,9 @@ class StopOnClose(_Returning):
     """After 1000, 1008, 1009, 4000, 4003 or 4004 a client does not come again by itself."""
 
     def returned(self, ending: _Ending, event: ev.Upgrade) -> None:
-        if ending.action != "stop" or not ending.by_relay:
+        if ending.action != "stop" or not ending.by_relay or not self.saw(ending.device, ending.code):
             return
-        again = event.t - ending.event.t <= _STOP_US and event.query.get("token") == ending.token
+        again = self.world.true_us - ending.at_us <= _STOP_US and event.query.get("token") == ending.token
         self.judge(not again, f"came again after a close with {ending.code}", ending.event, event)
 
     def on_close(self, event: ev.Close) -> None:
@@ -173,11 +201,11 @@ class WaitAfter4002(_Returning):
     """After 4002 a client waits the retry_after of the last RATE_LIMITED, or 60 s, and then the backoff."""
 
     def returned(self, ending: _Ending, event: ev.Upgrade) -> None:
-        if ending.action != "cooldown":
+        if ending.action != "cooldown" or not self.saw(ending.device, ending.code):
             return
         cooldown_us = self.world.client.rate_limited_cooldown_ms * 1000
         least = cooldown_us if ending.retry_us is None else ending.retry_us
-        waited = event.t - ending.event.t
+        waited = self.world.true_us - ending.at_us
         self.judge(waited >= least, f"came again after {waited} µs, before {least} µs", ending.event, event)
 
 
@@ -186,7 +214,7 @@ class TokenAfter4001(_Returning):
     """After 4001 a client comes again with another token."""
 
     def returned(self, ending: _Ending, event: ev.Upgrade) -> None:
-        if ending.action == "token":
+        if ending.action == "token" and self.saw(ending.device, ending.code):
             self.judge(event.query.get("token") != ending.token, "came again with the same token", ending.event, event)
 
 
@@ -203,8 +231,15 @@ class StateBackoff(Check):
         if event.new.upper() == "CONNECTED":
             self.count[device] = 0
             self.failed.pop(device)
+        elif event.new.upper() == "DISCONNECTED":
+            # Who asks for a connection from there begins anew.
+            self.count[device] = 0
+            self.failed.pop(device)
         elif event.new.upper() == "FAILED":
-            k = self.count.get(device) or 0
+            k = self.count.get(device)
+            if k is None or event.cause == "network_changed":
+                # A connection given up for another network is no failure.
+                return
             self.count[device] = k + 1
             # What a token or a cool-down is waited for is no backoff.
             if event.cause.startswith(("4001", "4002", "refused with 401")):
@@ -213,7 +248,10 @@ class StateBackoff(Check):
                 self.failed[device] = (k, event)
         elif event.new.upper() == "CONNECTING":
             found = self.failed.pop(device)
-            if found is not None and event.cause not in ("application", "network_changed", "new token"):
+            if event.cause == "application":
+                # Whether that began a new row depends on what the application did before, which shows in no state.
+                self.count.pop(device)
+            elif found is not None and event.cause not in ("application", "network_changed", "new token"):
                 self._judge(found[0], found[1], event)
 
     def _judge(self, k: int, failed: ev.State, event: ev.State) -> None:

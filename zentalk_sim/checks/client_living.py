@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.protocol.config import TokenConfig
 from zentalk_sim.trace import events as ev
 
+APPLICATION_KILLED: Final = "application killed"
+"""The cause of the state that a simulated application's restart leaves: it has forgotten its pauses."""
 _SLACK_MS = 1_000
 """How far a client's idea of the relay's time may lag: it learnt it over a network."""
 
@@ -34,18 +37,47 @@ class PongEchoes(_Pings):
             return
         due_us = ping.t + self.world.config.heartbeat.pong_timeout_ms * 1000
         if event.type == "PONG":
-            # A late PONG for the PING before comes ahead of this one's, by its own timestamp.
             if event.payload is None or event.payload.timestamp == ping.payload.timestamp:
-                del self.pings[event.c]
+                self._done(event.c)
                 self.seen()
-            elif event.payload.timestamp > ping.payload.timestamp or event.t > due_us:
-                del self.pings[event.c]
-                self.broken(
-                    f"PONG echoes {event.payload.timestamp}, the PING has {ping.payload.timestamp}", ping, event
-                )
-        elif event.t > due_us and event.timestamp * 1000 > due_us:
-            del self.pings[event.c]
-            self.broken(f"{event.type} after the time-out of a PING without its PONG", ping, event)
+                return
+            # A late PONG for a PING before comes ahead of this one's.
+            if event.payload.timestamp not in self.earlier.get(event.c, ()):
+                self._done(event.c)
+                text = f"PONG echoes {event.payload.timestamp}, the PING has {ping.payload.timestamp}"
+                self.broken(text, ping, event)
+                return
+        if self.world.conn(event.c).heard_us < ping.t:
+            # It may answer what a stalled network brought ahead of the PING, which it need not have seen.
+            return
+        if event.t > due_us and event.timestamp * 1000 > due_us:
+            first_ms = self.late.setdefault(event.c, event.timestamp)
+            if event.timestamp - first_ms > self.world.config.heartbeat.pong_timeout_ms:
+                self._done(event.c)
+                self.broken(f"{event.type} after the time-out of a PING without its PONG", ping, event)
+
+    def begin(self) -> None:
+        super().begin()
+        self.late: dict[int, int] = {}
+        """Connection → the client's time of its first frame after the time-out of the PING outstanding."""
+        self.earlier: dict[int, tuple[int, ...]] = {}
+        """Connection → the timestamps of PINGs before the last one, as many as may go unanswered."""
+
+    def _done(self, c: int) -> None:
+        self.pings.pop(c, None)
+        self.late.pop(c, None)
+
+    def out_ping(self, event: ev.FrameOut) -> None:
+        before = self.pings.get(event.c)
+        if before is not None:
+            most = self.world.config.heartbeat.max_missed
+            self.earlier[event.c] = (*self.earlier.get(event.c, ()), before.payload.timestamp)[-most:]
+        super().out_ping(event)
+        self.late.pop(event.c, None)
+
+    def on_lost(self, event: ev.Lost) -> None:
+        self._done(event.c)
+        self.earlier.pop(event.c, None)
 
 
 @check("client.pong_in_time", "R-8.1", "should")
@@ -66,13 +98,14 @@ class TypingPace(Check):
     """TYPING_START comes no sooner than 3 s after the last of that device and conversation."""
 
     def begin(self) -> None:
-        self.last: Recent[tuple[str, str], Any] = Recent()
+        self.last: Recent[tuple[int, str], Any] = Recent()
 
     def in_typing_start(self, event: ev.FrameIn) -> None:
         limit = self.world.config.limits.typing
         if limit == "off" or self.world.conn(event.c).state != "ready":
             return
-        key = (self.world.conn(event.c).device, event.payload.conversation_id)
+        # By connection: with each, the client learns anew what time the relay has.
+        key = (event.c, event.payload.conversation_id)
         before = self.last.get(key)
         self.last[key] = event
         if before is None:
@@ -92,7 +125,9 @@ class RefreshWindow(Check):
         conn = self.world.conn(event.c)
         if conn.state != "ready" or not conn.expires_ms:
             return
-        opens_ms = conn.expires_ms - self.world.config.token.refresh_window_s * 1000
+        # A client knows the specification's window, not one that this relay was given.
+        window_s = max(self.world.config.token.refresh_window_s, TokenConfig().refresh_window_s)
+        opens_ms = conn.expires_ms - window_s * 1000
         early_s = (opens_ms - event.t // 1000) // 1000
         self.judge(event.t // 1000 + _SLACK_MS >= opens_ms, f"{early_s} s before the window opens", event)
 
@@ -138,23 +173,38 @@ class PauseAfterLimit(Check):
 
     def begin(self) -> None:
         self.paused: Recent[tuple[str, str], tuple[int, Any]] = Recent(10_000)
+        self.told: dict[int, list[tuple[tuple[str, str], int, Any]]] = {}
+        """Connection → pauses that its client may not have heard of yet."""
+
+    def on_lost(self, event: ev.Lost) -> None:
+        self.told.pop(event.c, None)
 
     def out_error(self, event: ev.FrameOut) -> None:
         payload = event.payload
         retry_s = payload.details.get("retry_after")
         if payload.error_code == "RATE_LIMITED" and type(retry_s) is int and isinstance(payload.original_type, str):
             device = self.world.conn(event.c).device
-            self.paused[device, payload.original_type] = (event.t // 1000 + retry_s * 1000, event)
+            told = ((device, payload.original_type), event.t // 1000 + retry_s * 1000, event)
+            self.told.setdefault(event.c, []).append(told)
+
+    def on_state(self, event: ev.State) -> None:
+        if event.cause == APPLICATION_KILLED:
+            for kind in ("MESSAGE_SEND", "MESSAGE_READ", "PRESENCE_SET", "SUBSCRIBE", "UNSUBSCRIBE", "TOKEN_REFRESH"):
+                self.paused.pop((event.device, kind))
 
     def in_any(self, event: ev.FrameIn) -> None:
-        key = (self.world.conn(event.c).device, event.type)
+        conn = self.world.conn(event.c)
+        told = self.told.get(event.c)
+        if told and conn.heard_us >= told[0][2].t:
+            # Before it has answered something later, a client need not have seen the ERROR.
+            for pause in [pause for pause in told if conn.heard_us >= pause[2].t]:
+                self.paused[pause[0]] = pause[1:]
+                told.remove(pause)
+        key = (conn.device, event.type)
         found = self.paused.get(key)
-        if found is None or event.fault is not None or event.partial:
+        if found is None or event.fault is not None or event.partial or not self.world.comparable:
             return
         until_ms, error = found
-        # By the client's own time, since frames were on their way when the ERROR was.
-        if event.timestamp <= error.t // 1000 + _SLACK_MS:
-            return
         self.paused.pop(key)
-        left_ms = until_ms - event.timestamp
+        left_ms = until_ms - event.timestamp - (conn.lag_ms or 0)
         self.judge(left_ms <= _SLACK_MS, f"{event.type} {left_ms} ms before retry_after was over", error, event)

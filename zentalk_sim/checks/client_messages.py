@@ -13,7 +13,7 @@ from zentalk_sim.protocol.frames import MessageSend
 from zentalk_sim.protocol.identity import content_hash, conversation_id
 from zentalk_sim.trace import events as ev
 
-_PATIENCE_US: Final = 60_000_000
+_PATIENCE_MS: Final = 60_000
 """A client that holds live messages back while it fetches may take this long to confirm one."""
 
 
@@ -86,10 +86,18 @@ class Unacknowledged(_InFlight):
 
     def in_message_send(self, event: ev.FrameIn) -> None:
         sent = self.sent.setdefault(event.c, {})
-        most = self.world.client.queue.max_unacked
-        if len(sent) <= most:
-            sent[event.id] = None
-        self.judge(len(sent) <= most, f"more than {most} sends without an answer", event)
+        settings = self.world.client.queue
+        times = sent[event.id][0] if event.id in sent else 0
+        sent[event.id] = (times + 1, event.timestamp)
+        if len(sent) > settings.max_unacked:
+            # What was sent as often as it may be, and its time is over, the client has given up on.
+            over_ms = event.timestamp - settings.ack_timeout_ms + 1
+            for message_id in [i for i, (n, at) in sent.items() if n > settings.max_retries and at <= over_ms]:
+                del sent[message_id]
+        held = len(sent) <= settings.max_unacked
+        self.judge(held, f"more than {settings.max_unacked} sends without an answer", event)
+        if not held:
+            sent.clear()
 
 
 @check("client.retries", "R-11.4")
@@ -144,6 +152,8 @@ class _Confirming(Check):
 
     def begin(self) -> None:
         self.owed: dict[int, dict[str, Any]] = {}
+        self.since: dict[int, tuple[str, int]] = {}
+        """The oldest message owed, and the client's time of the first frame that shows that the client has it."""
 
     def owe(self, c: int, message_id: str, event: Any) -> None:
         """A message is to be confirmed."""
@@ -178,20 +188,27 @@ class _Confirming(Check):
                 self.confirmed(c, message_id.lower(), claims.device_id)
 
     def in_any(self, event: ev.FrameIn) -> None:
-        """A client that still speaks a minute later, by its own time too, had the time to confirm."""
+        """A client that has the message and still speaks a minute later, by its own time, had the time to confirm."""
         owed = self.owed.get(event.c)
-        if not owed or event.partial:
+        if not owed or event.partial or event.type in ("MESSAGE_RECEIVED", "MESSAGE_READ"):
             return
         message_id, given = next(iter(owed.items()))
-        if event.t - given.t <= _PATIENCE_US or event.timestamp * 1000 - given.t <= _PATIENCE_US:
-            return
-        if event.type in ("MESSAGE_RECEIVED", "MESSAGE_READ"):
-            return
-        del owed[message_id]
-        self.broken(f"{message_id} was not confirmed within a minute", given, event)
+        since = self.since.get(event.c)
+        if since is None or since[0] != message_id:
+            if type(given) is not ev.FrameOut:
+                since = (message_id, given.t // 1000)
+            elif self.world.conn(event.c).heard_us >= given.t:
+                since = (message_id, event.timestamp)
+            else:
+                return
+            self.since[event.c] = since
+        if event.timestamp - since[1] > _PATIENCE_MS:
+            del owed[message_id]
+            self.broken(f"{message_id} was not confirmed within a minute", given, event)
 
     def on_lost(self, event: ev.Lost) -> None:
         self.owed.pop(event.c, None)
+        self.since.pop(event.c, None)
 
 
 @check("client.confirms", "R-6.3")
@@ -200,13 +217,20 @@ class Confirms(_Confirming):
 
     def begin(self) -> None:
         super().begin()
-        self.given: Recent[tuple[str, str], None] = Recent()
+        self.given: Recent[tuple[str, str], Any] = Recent()
 
     def out_message_new(self, event: ev.FrameOut) -> None:
         key = (self.world.conn(event.c).device, event.id)
         if key not in self.given:
-            self.given[key] = None
-            self.owe(event.c, event.id, event)
+            self.given[key] = event
+            if not self.world.tells_states:
+                self.owe(event.c, event.id, event)
+
+    def on_shown(self, event: ev.Shown) -> None:
+        """A client that fetches holds live messages back; a simulation tells when it has done with one."""
+        given = self.given.get((event.device, event.message_id))
+        if given is not None and given.c in self.world.conns:
+            self.owe(given.c, event.message_id, given)
 
 
 @check("client.confirms_again", "R-11.6")
@@ -215,9 +239,24 @@ class ConfirmsAgain(Confirms):
 
     def out_message_new(self, event: ev.FrameOut) -> None:
         key = (self.world.conn(event.c).device, event.id)
-        if key in self.given:
+        if key in self.given and not (self.world.tells_states and event.c in self.syncing):
             self.owe(event.c, event.id, event)
-        self.given[key] = None
+        self.given[key] = event
+
+    def begin(self) -> None:
+        super().begin()
+        self.syncing: dict[int, None] = {}
+        """Connections whose client may be holding messages back."""
+
+    def out_sync_required(self, event: ev.FrameOut) -> None:
+        self.syncing[event.c] = None
+
+    def on_shown(self, event: ev.Shown) -> None:
+        """What is shown is shown for the first time."""
+
+    def on_lost(self, event: ev.Lost) -> None:
+        super().on_lost(event)
+        self.syncing.pop(event.c, None)
 
 
 @check("client.confirms_fetched", "R-6.6")
@@ -230,9 +269,23 @@ class ConfirmsFetched(_Confirming):
             return
         claims = claims_of(asked.bearer)
         c = self.world.places.get(claims.sub, {}).get(claims.device_id) if claims is not None else None
-        if c is not None:
-            for message_id in fetched_ids(event.body):
+        if c is None or claims is None:
+            return
+        for message_id in fetched_ids(event.body):
+            if self.world.tells_states:
+                # Whether the answer arrived is known once the message is shown.
+                self.fetched[claims.device_id, message_id] = (c, event)
+            else:
                 self.owe(c, message_id, event)
+
+    def begin(self) -> None:
+        super().begin()
+        self.fetched: Recent[tuple[str, str], tuple[int, Any]] = Recent()
+
+    def on_shown(self, event: ev.Shown) -> None:
+        found = self.fetched.pop((event.device, event.message_id))
+        if found is not None and found[0] in self.world.conns:
+            self.owe(found[0], event.message_id, found[1])
 
 
 def fetched_ids(body: Any) -> list[str]:

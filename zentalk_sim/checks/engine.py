@@ -52,6 +52,16 @@ class Engine:
         self._other: dict[str, int] = {}
         self._finished = False
 
+    @property
+    def frames(self) -> int:
+        """Frames read so far."""
+        return self._frames
+
+    @property
+    def has_breaches(self) -> bool:
+        """Whether any check has found a breach so far."""
+        return any(check.breaches for check in self.checks)
+
     def _of(self, name: str, *, relay_only: bool = False) -> list[Handler]:
         """Who listens to a name; ``relay_only`` where a fault stands between what the trace shows and the client."""
         handlers = self._relay_handlers if relay_only else self._handlers
@@ -69,7 +79,7 @@ class Engine:
         world = self.world
         kind = type(event)
         self._events += 1
-        if kind in ev.INPUTS:
+        if kind in ev.INPUTS or kind is ev.Turn:
             for handle in self._of("on_group_end"):
                 handle(event)
         world.prepare(event)

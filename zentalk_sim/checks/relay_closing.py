@@ -141,7 +141,7 @@ class CloseStop(_Owing):
     def on_control(self, event: ev.Control) -> None:
         if isinstance(event.command, control.Stop):
             for conn in list(self.world.conns.values()):
-                if conn.known:
+                if conn.known and conn.node == self.world.node:
                     self.owe(conn.c, 1001, event)
 
 

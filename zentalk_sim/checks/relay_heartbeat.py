@@ -33,7 +33,8 @@ class _Heartbeat(Check):
 
     def begin(self) -> None:
         self.beats: dict[int, _Beat] = {}
-        self.due: list[tuple[int, int]] = []
+        self.heaps: dict[str, list[tuple[int, int]]] = {}
+        """Node → what is due on it, by its own clock."""
 
     def on_begin(self, event: ev.Begin) -> None:
         for conn in event.image.connections if event.image is not None else ():
@@ -49,9 +50,14 @@ class _Heartbeat(Check):
                     if due_us is not None:
                         heapq.heappush(self.due, (due_us, conn.id))
 
+    @property
+    def due(self) -> list[tuple[int, int]]:
+        """What is due on the node that speaks."""
+        return self.heaps.setdefault(self.world.node, [])
+
     def on_restart(self, event: ev.Restart) -> None:
         self.beats.clear()
-        self.due.clear()
+        self.heaps.clear()
 
     def on_config(self, event: ev.Config) -> None:
         if event.config.heartbeat != self.world.config.heartbeat:

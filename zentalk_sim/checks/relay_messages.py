@@ -40,14 +40,17 @@ class AckOnce(Check):
     """An id is acknowledged as queued once; later its ACK says duplicate."""
 
     def begin(self) -> None:
-        self.acked: Recent[str, int] = Recent()
+        self.acked: Recent[str, Any] = Recent()
 
     def out_message_ack(self, event: ev.FrameOut) -> None:
         if event.payload.status == "queued":
             message_id = event.payload.message_id.lower()
             before = self.acked.get(message_id)
-            self.acked[message_id] = event.line
-            self.judge(before is None, f"queued again, first in line {before}", event)
+            self.acked[message_id] = event
+            if before is None or not self.world.still_indexed(before.t):
+                self.seen()
+            else:
+                self.broken(f"queued again, first in line {before.line}", before, event)
 
 
 @check("relay.ack_same", "R-5.6")
@@ -209,14 +212,15 @@ class DeliveredOnce(Check):
     """A device of the sender is told once of each device that received a message."""
 
     def begin(self) -> None:
-        self.told: Recent[tuple[str, str, str], int] = Recent()
+        self.told: Recent[tuple[str, str, str], Any] = Recent()
 
     def out_message_delivered(self, event: ev.FrameOut) -> None:
         payload = event.payload
         key = (self.world.conn(event.c).device, payload.message_id.lower(), payload.device_id.lower())
         before = self.told.get(key)
-        self.told[key] = event.line
-        self.judge(before is None, f"told again, first in line {before}", event)
+        self.told[key] = event
+        again = before is not None and self.world.still_indexed(before.t)
+        self.judge(not again, f"told again, first in line {before.line if before else 0}", event)
 
 
 @check("relay.read_once", "R-6.3")
@@ -224,13 +228,14 @@ class ReadOnce(Check):
     """A device of the sender is told once that a message was read."""
 
     def begin(self) -> None:
-        self.told: Recent[tuple[str, str], int] = Recent()
+        self.told: Recent[tuple[str, str], Any] = Recent()
 
     def out_message_read(self, event: ev.FrameOut) -> None:
         key = (self.world.conn(event.c).device, event.payload.message_id.lower())
         before = self.told.get(key)
-        self.told[key] = event.line
-        self.judge(before is None, f"told again, first in line {before}", event)
+        self.told[key] = event
+        again = before is not None and self.world.still_indexed(before.t)
+        self.judge(not again, f"told again, first in line {before.line if before else 0}", event)
 
 
 @check("relay.receipt_fan_out", "R-6.3")
@@ -286,4 +291,5 @@ class FetchKnown(Check):
         claims = claims_of(asked.bearer)
         for message_id in fetched_ids(event.body) if claims is not None else ():
             before = self.confirmed.get((claims.sub, claims.device_id, message_id)) if claims is not None else None
-            self.judge(before is None, f"{message_id} again", *([before] if before is not None else []), event)
+            held = before is None or not self.world.still_indexed(before.t)
+            self.judge(held, f"{message_id} again", *([before] if before is not None else []), event)

@@ -106,7 +106,7 @@ class RefusesOtherContent(_Accepting):
 
     def begin(self) -> None:
         super().begin()
-        self.held: Recent[str, tuple[bytes, int]] = Recent()
+        self.held: Recent[str, tuple[bytes, Any]] = Recent()
 
     def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
         user = self.world.conn(send.c).user
@@ -114,10 +114,11 @@ class RefusesOtherContent(_Accepting):
             return
         hashed = hash_of(send.payload, user)
         before = self.held.get(send.id)
-        if before is None:
-            self.held[send.id] = (hashed, ack.line)
+        if before is None or not self.world.still_indexed(before[1].t):
+            self.held[send.id] = (hashed, ack)
         else:
-            self.judge(before[0] == hashed, f"acknowledged with other content than in line {before[1]}", send, ack)
+            text = f"acknowledged with other content than in line {before[1].line}"
+            self.judge(before[0] == hashed, text, send, ack)
 
 
 @check("relay.refuses_expired", "R-9.1")

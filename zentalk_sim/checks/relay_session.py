@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.protocol import control
 from zentalk_sim.protocol.identity import auth_signed_data
 from zentalk_sim.trace import events as ev
 
@@ -198,6 +199,8 @@ class Resume(Check):
 
     def begin(self) -> None:
         self.issued: Recent[str, tuple[str, str, int | None, Any]] = Recent(200_000)
+        self.orphans: dict[str, dict[str, int]] = {}
+        """Node that died → the devices it had, and their connections."""
 
     def out_auth_success(self, event: ev.FrameOut) -> None:
         conn = self.world.conn(event.c)
@@ -219,13 +222,25 @@ class Resume(Check):
         elif session_id != payload.session_id:
             self.broken("resumed under another session_id", before, event)
         else:
-            in_time = lost_us is None or event.t - lost_us <= late_us
+            in_time = lost_us is None or not self.world.comparable or event.t - lost_us <= late_us
             self.judge(in_time, f"resumed {event.t - (lost_us or 0)} µs after the loss", before, event)
+
+    def on_control(self, event: ev.Control) -> None:
+        if isinstance(event.command, control.NodeLost):
+            for device, c in self.orphans.pop(event.command.node, {}).items():
+                held = self.issued.get(device)
+                if held is not None and held[2] is None and held[3].c == c:
+                    self.issued[device] = (held[0], held[1], event.t, held[3])
 
     def _ended(self, event: Any) -> None:
         conn = self.world.conn(event.c)
         held = self.issued.get(conn.device)
-        if conn.state == "ready" and held is not None and held[1] == conn.session_id:
+        if type(event) is ev.Lost and event.cause == "node_halted":
+            # What stood on a node that died counts as standing until another node, or itself, says that it is gone.
+            self.orphans.setdefault(conn.node, {})[conn.device] = event.c
+            return
+        # The older connection of a session that was resumed meanwhile is not what the session lives on.
+        if conn.state == "ready" and held is not None and held[3].c == event.c:
             self.issued[conn.device] = (held[0], held[1], event.t, held[3])
 
     on_close = on_abort = on_lost = _ended

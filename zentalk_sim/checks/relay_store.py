@@ -67,6 +67,9 @@ class _Mailboxes(Check):
             self.boxes.get((user, event.device or ""), {}).pop(message_id, None)
         elif event.name == "copies.dropped.device_removed":
             self.boxes.pop((user, event.device or ""), None)
+        elif event.name == "connections.authenticated" and event.device:
+            # The first device that a user without any connects with.
+            self.adopted(user, event.device)
 
     def box(self, user: str, device: str) -> Box:
         """What a device's mailbox must hold."""

@@ -19,6 +19,7 @@ from zentalk_sim.protocol.crypto import Crypto, Ed25519, Modelled
 from zentalk_sim.protocol.identity import address_of
 from zentalk_sim.trace import events as ev
 
+_MOST_UNANSWERED = 2_000
 _DEVICE_PATH = re.compile(r"/api/devices/([0-9a-fA-F-]{36})\Z")
 
 
@@ -28,6 +29,8 @@ class Conn:
     def __init__(self, c: int, known: bool) -> None:
         self.c = c
         self.known = known
+        self.node = ""
+        """The node that has it."""
         self.state = "upgrading"
         """upgrading, open, challenged, ready, ended."""
         self.user: str | None = None
@@ -56,6 +59,14 @@ class Conn:
         """A fault rule has come between the client and the relay: what the client did is not known any more."""
         self.frames_in = 0
         self.frames_out = 0
+        self.heard_us = 0
+        """The instant of the latest frame that the client has shown to have received, by an answer to it."""
+        self.lag_ms: int | None = None
+        """The least by which its frames' timestamps were behind the relay's clock at their arrival, as far as seen."""
+        self.pings: dict[int, int] = {}
+        """PINGs not yet echoed: timestamp → when they were sent."""
+        self.pushes: dict[str, int] = {}
+        """Messages pushed and not yet confirmed → when."""
 
 
 class Claims(Struct):
@@ -93,6 +104,11 @@ class World:
 
     def __init__(self) -> None:
         self.now = 0
+        self.node = ""
+        """The node that speaks, where there are several."""
+        self.true_us = 0
+        """The instant by a clock that all nodes share: ``now``, unless node clocks are off."""
+        self._skewed = False
         self.begin: ev.Begin | None = None
         self.config = RelayConfig()
         self.client = ClientConfig()
@@ -105,6 +121,8 @@ class World:
         """The input whose group this is."""
         self.requests: dict[int, ev.Request] = {}
         self.skip_pings_until_us = 0
+        self.tells_states = False
+        """A simulation that says what its clients' states are, and what its applications show."""
 
     # --- looking ------------------------------------------------------------------------------------
 
@@ -135,12 +153,26 @@ class World:
             return True
         return event.real is not None and abs(time_ms * 1000 - event.real) <= window_us
 
+    def still_indexed(self, then_us: int) -> bool:
+        """Whether the relay's index still holds a message accepted then, and so must know it (R-5.6, R-6.5)."""
+        return self.now - then_us < self.config.mailbox.retention_s * 1_000_000
+
+    @property
+    def comparable(self) -> bool:
+        """Whether instants that different nodes told can be compared."""
+        return not self._skewed or self.begin is None or self.begin.nodes == 1
+
     # --- before the checks --------------------------------------------------------------------------
 
     def prepare(self, event: Any) -> None:
         """The connection of an event comes into being; the time and the input are noted."""
         self.now = event.t
         kind = type(event)
+        if not self._skewed or kind is ev.Turn:
+            self.true_us = event.t
+        if kind is ev.Turn:
+            self.node, self.cause = event.node, None
+            return
         if kind is ev.Begin:
             self._begin(event)
             return
@@ -149,8 +181,12 @@ class World:
             self.places.clear()
             self.config = event.config
         if kind is ev.Upgrade:
+            before = self.conns.get(event.c)
             conn = self.conns[event.c] = Conn(event.c, True)
+            # A fault rule may act on the upgrade itself.
+            conn.faulted = before is not None and before.faulted and before.upgraded is None
             conn.upgraded = event
+            conn.node = self.node
             conn.device = event.query.get("device_id", "").lower()
             conn.token = event.query.get("token", "")
             conn.resume_token = event.query.get("resume_token")
@@ -163,12 +199,36 @@ class World:
             if len(self.requests) > 10_000:
                 self.requests.clear()
             self.requests[event.r] = event
+        elif kind is ev.FrameIn:
+            self._heard(event)
+        elif kind is ev.State:
+            self.tells_states = True
         if kind in ev.INPUTS:
             self.cause = event
+
+    def _heard(self, event: ev.FrameIn) -> None:
+        """An answer shows that what it answers has arrived, and with it all that was sent before (TCP keeps order)."""
+        conn = self.conn(event.c)
+        payload = event.payload
+        if payload is None:
+            return
+        lag_ms = max(0, event.t // 1000 - event.timestamp)
+        if conn.lag_ms is None or lag_ms < conn.lag_ms:
+            conn.lag_ms = lag_ms
+        at_us: int | None = None
+        if event.type == "PONG":
+            at_us = conn.pings.pop(payload.timestamp, None)
+        elif event.type == "MESSAGE_RECEIVED":
+            at_us = conn.pushes.pop(payload.message_id.lower(), None)
+        elif conn.heard_us == 0 and event.type != "AUTH_RESPONSE" and conn.ready_us is not None:
+            at_us = conn.ready_us
+        if at_us is not None and at_us > conn.heard_us:
+            conn.heard_us = at_us
 
     def _begin(self, event: ev.Begin) -> None:
         self.begin = event
         self.config, self.client = event.config, event.client
+        self._skewed = event.skewed
         if event.modelled:
             self.crypto = Modelled()
         image = event.image
@@ -229,7 +289,11 @@ class World:
         conn = self.conn(event.c)
         conn.frames_out += 1
         payload = event.payload
-        if event.type == "AUTH_CHALLENGE" and payload is not None:
+        if event.type == "PING" and payload is not None and len(conn.pings) < _MOST_UNANSWERED:
+            conn.pings[payload.timestamp] = event.t
+        elif event.type == "MESSAGE_NEW" and len(conn.pushes) < _MOST_UNANSWERED:
+            conn.pushes.setdefault(event.id, event.t)
+        elif event.type == "AUTH_CHALLENGE" and payload is not None:
             conn.challenge, conn.challenge_bytes = event, payload.challenge
             conn.server_time = payload.server_time
             if conn.state == "open":

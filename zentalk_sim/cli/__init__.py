@@ -20,6 +20,9 @@ COMMANDS = {
     "report": "Redraw the pictures and report of a run from its tables.",
     "replay": "Feed a recorded session to a fresh relay and compare every byte.",
     "check": "Check a recording or a trace against the specification.",
+    "export": "Write a recording as HAR, or a copy without its secrets.",
+    "calibrate": "Measure a live relay and print an experiment fragment.",
+    "fuzz": "Search for what breaks a requirement: random experiments under faults.",
     "metrics": "List every metric and count with unit and definition.",
     "schema": "Print the JSON Schema of experiment files, for editors.",
 }

@@ -6,16 +6,29 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zentalk_sim.cli.errors import InvalidFile, NotHeld, reading
 from zentalk_sim.cli.options import version
 
+if TYPE_CHECKING:
+    from zentalk_sim.experiment.runner import RunOutcome
+    from zentalk_sim.experiment.schema import Experiment
+    from zentalk_sim.live.run import Target
+
 
 @click.command(epilog="Example: zsim run experiments/reconnect_storm.yaml -S population.devices=500 --seed 7")
 @click.argument("file", metavar="FILE")
 @click.option("--seed", type=click.IntRange(min=0, max=(1 << 63) - 1), help="Seed of every random draw.")
+@click.option(
+    "--with",
+    "fragments",
+    metavar="FRAGMENT",
+    multiple=True,
+    help="Lay this file over FILE, such as one of `calibrate`.",
+)
 @click.option("-S", "settings", metavar="PATH=VALUE", multiple=True, help="Set one key of the file; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder (runs/NAME/SEED-HASH).")
 @click.option("--trace", type=click.Choice(["none", "sample", "full"]), help="Events to keep in trace.jsonl.")
@@ -24,37 +37,67 @@ from zentalk_sim.cli.options import version
 )
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json in place of the table.")
 @click.option("--no-plots", is_flag=True, help="Draw no pictures.")
+@click.option("--live", metavar="WS_URL", help="In real time against the relay at this ws:// or wss:// URL.")
+@click.option(
+    "--admin-token", envvar="MOCKRELAY_ADMIN_TOKEN", help="Live: the relay's control API ($MOCKRELAY_ADMIN_TOKEN)."
+)
+@click.option(
+    "--http-url", help="Live: the relay's REST and control URL (from WS_URL: port 8765 → 8766, else the same)."
+)
+@click.option(
+    "--users", "users_file", type=click.Path(path_type=Path, dir_okay=False), help="Live: users to be, as JSON."
+)
+@click.option(
+    "--network", type=click.Choice(["shaped", "real"]), help="Live: lay the file's networks over the real one (shaped)."
+)
 @version
 def command(
     file: str,
     seed: int | None,
+    fragments: tuple[str, ...],
     settings: tuple[str, ...],
     out: Path | None,
     trace: str | None,
     fidelity: str | None,
     as_json: bool,
     no_plots: bool,
+    live: str | None,
+    admin_token: str | None,
+    http_url: str | None,
+    users_file: Path | None,
+    network: str | None,
 ) -> None:
     """Run the experiment in FILE and keep its results in a folder.
 
-    Ends with 0 if every threshold and check held, with 99 if one did not, with 2 if the file cannot be run.
+    With --live its devices are real clients over real sockets, in real time; users are made through the control API
+    in a space of their own, or given by --users. Ends with 0 if every threshold and check held, with 99 if one did
+    not, with 2 if the file cannot be run.
     """
-    from zentalk_sim.experiment.loader import load
-
+    live_options = {"--http-url": http_url, "--users": users_file, "--network": network}
+    if live is None and (named := [name for name, value in live_options.items() if value is not None]):
+        raise click.UsageError(f"{', '.join(named)}: only with --live WS_URL")
     given = {"seed": ("--seed", seed), "measure.trace": ("--trace", trace), "fidelity": ("--fidelity", fidelity)}
     options = {path: (f"{option} {value}", value) for path, (option, value) in given.items() if value is not None}
-    experiment = reading(partial(load, file, settings, options=options))
+    set_aside: list[str] = []
+    experiment = reading(partial(_loaded, file, fragments, settings, options, set_aside))
+    for section in set_aside:
+        click.echo(f"{file}: `{section}` is left aside; `zsim {section} {file}` runs it", err=True)
 
-    from zentalk_sim.experiment.runner import run_experiment
-
+    interrupted = False
     try:
-        outcome = run_experiment(
-            experiment,
-            out=out,
-            trace=experiment.measure.trace,
-            plots=experiment.plots and not no_plots,
-            progress=sys.stderr.isatty(),
-        )
+        if live is None:
+            from zentalk_sim.experiment.runner import run_experiment
+
+            outcome = run_experiment(
+                experiment,
+                out=out,
+                trace=experiment.measure.trace,
+                plots=experiment.plots and not no_plots,
+                progress=sys.stderr.isatty(),
+            )
+        else:
+            target = live_target(live, admin_token, http_url, users_file, network)
+            outcome, interrupted = _play(experiment, target, out, plots=experiment.plots and not no_plots)
     except OSError as error:
         raise InvalidFile(f"{error.filename or out or 'runs'}: cannot be written: {error.strerror}") from None
     if as_json:
@@ -62,7 +105,8 @@ def command(
     else:
         from zentalk_sim.report.summary import results_table
 
-        click.echo(results_table(outcome.summary))
+        table = results_table(outcome.summary)
+        click.echo(table if live is None else table.replace(" s simulated", " s in real time", 1))
         report = outcome.folder / "report.html"
         if report.exists():
             click.echo(f"report:     {report}")
@@ -70,5 +114,75 @@ def command(
         if picture.exists():
             click.echo(f"picture:    {picture}")
         click.echo(f"run folder: {outcome.folder}")
+    if interrupted:
+        click.echo("interrupted: what was found until then is kept", err=True)
+        raise click.Abort
     if outcome.failed_thresholds or any(not check["held"] for check in outcome.summary.get("checks", ())):
         raise NotHeld
+
+
+def _loaded(
+    file: str,
+    fragments: tuple[str, ...],
+    settings: tuple[str, ...],
+    options: dict[str, tuple[str, Any]],
+    set_aside: list[str],
+) -> Experiment:
+    """The experiment with its fragments laid over it. Raises FileFaults."""
+    from zentalk_sim.experiment.loader import load, read
+
+    if not fragments:
+        return load(file, settings, options=options, set_aside=set_aside)
+    from zentalk_sim.experiment.fragment import overlaid
+    from zentalk_sim.files import yaml
+
+    tree = yaml.load(file)
+    for fragment in fragments:
+        tree = overlaid(tree, yaml.load(fragment))
+    return read(tree, settings, options=options, set_aside=set_aside)
+
+
+def live_target(
+    ws_url: str,
+    admin_token: str | None,
+    http_url: str | None,
+    users_file: Path | None,
+    network: str | None,
+    what: str = "--live",
+) -> Target:
+    """Where to play, checked. Raises UsageError, InvalidFile."""
+    from zentalk_sim.live.run import Target
+    from zentalk_sim.live.urls import UrlError, http_url_of, ws_url_of
+    from zentalk_sim.live.users import UsersError, read_users
+
+    if users_file:
+        # Whoever names users wants these, whatever token happens to stand in the environment.
+        admin_token = None
+    if not admin_token and not users_file:
+        raise click.UsageError(
+            f"{what} needs somebody to be: --admin-token (or $MOCKRELAY_ADMIN_TOKEN) to make users, or --users FILE"
+        )
+    try:
+        return Target(
+            ws_url=ws_url_of(ws_url),
+            http_url=http_url_of(ws_url, http_url),
+            admin_token=admin_token,
+            users=read_users(users_file) if users_file else None,
+            shaped=network != "real",
+        )
+    except UrlError as error:
+        raise click.UsageError(str(error)) from None
+    except UsersError as error:
+        raise InvalidFile(str(error)) from None
+
+
+def _play(experiment: Experiment, target: Target, out: Path | None, *, plots: bool) -> tuple[RunOutcome, bool]:
+    """The experiment in real time; and whether it was interrupted."""
+    from zentalk_sim.live.run import LiveError, not_applied, run_live
+
+    for note in not_applied(experiment, target):
+        click.echo(f"note: {note}", err=True)
+    try:
+        return run_live(experiment, target, out=out, plots=plots, progress=sys.stderr.isatty())
+    except LiveError as error:
+        raise InvalidFile(str(error)) from None

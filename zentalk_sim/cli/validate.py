@@ -24,12 +24,29 @@ def command(files: tuple[str, ...], settings: tuple[str, ...]) -> None:
 
     faults = []
     for path in files:
+        set_aside: list[str] = []
         try:
-            experiment = reading(partial(load, path, settings))
+            experiment = reading(partial(load, path, settings, set_aside=set_aside))
+            swept = _sweep(path, settings) if set_aside else ""
         except InvalidFile as error:
             faults.append(error.message)
             continue
         size = f"{experiment.population.devices} devices, {experiment.relay.nodes} nodes"
-        click.echo(f"{path}: {experiment.name}: {size}, {format_duration(experiment.duration_us)}: valid")
+        click.echo(f"{path}: {experiment.name}: {size}, {format_duration(experiment.duration_us)}: valid{swept}")
     if faults:
         raise InvalidFile("\n".join(faults))
+
+
+def _sweep(path: str, settings: tuple[str, ...]) -> str:
+    """What the file's sweep makes, in words. Raises InvalidFile with the faults of every combination."""
+    from zentalk_sim.experiment import sweep
+    from zentalk_sim.experiment.sweep_grid import take_section
+    from zentalk_sim.files.yaml import load
+
+    section = take_section(load(path))
+    # A sweep has seeds of its own; without any in the file, the command gives them.
+    fixed = [text for text in settings if not text.startswith(("seed=", "name="))]
+    plan = reading(partial(sweep.plan, path, settings=fixed, seeds=section.seeds or "1"))
+    if section.seeds is not None:
+        return f", and a sweep of {len(plan.cells):,} runs"
+    return f", and a sweep of {len(plan.cells):,} combinations" if section.axes else ""

@@ -12,7 +12,7 @@ from zentalk_sim.experiment.distributions import TimeDistribution
 from zentalk_sim.experiment.reader import Reader
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.files.names import suggestion
-from zentalk_sim.files.units import format_duration
+from zentalk_sim.files.units import format_duration, format_size
 from zentalk_sim.network.profile import PROFILES, LinkProfile
 
 MAX_DEVICES: Final = 10_000_000
@@ -50,6 +50,7 @@ def check(experiment: Experiment, reader: Reader) -> None:
         message = f"`measure.interval` is too short: the time series would have more than {MAX_STEPS:,} steps"
         reader.fault(reader.place("measure.interval_us", "duration_us"), message)
     _check_population(experiment, reader)
+    _check_memory(experiment, reader)
     _check_messages(experiment, reader)
     _check_workload(experiment, reader)
     for number, fault in enumerate(experiment.faults):
@@ -76,6 +77,14 @@ def _check_population(experiment: Experiment, reader: Reader) -> None:
             reader.fault(reader.place(f"population.networks.{name}"), message)
     if not sum(population.networks.values()):
         reader.fault(reader.place("population.networks"), "`population.networks` needs a weight greater than 0")
+
+
+def _check_memory(experiment: Experiment, reader: Reader) -> None:
+    memory = experiment.relay.ingress.memory
+    each = memory.connection_bytes + memory.tls_bytes
+    if memory.limit_bytes is not None and memory.limit_bytes < each:
+        message = f"`relay.ingress.memory.limit` is less than one connection takes, {format_size(each)}: none is taken"
+        reader.fault(reader.place("relay.ingress.memory.limit_bytes"), message)
 
 
 def _check_clocks(experiment: Experiment, reader: Reader) -> None:
@@ -111,6 +120,9 @@ def _check_workload(experiment: Experiment, reader: Reader) -> None:
         if changed and workload.pattern != pattern:
             message = f"`workload.{section}` says nothing while `workload.pattern` is {workload.pattern}"
             reader.fault(reader.place(f"workload.{section}"), message)
+    if not workload.push.wake_probability and workload.push != type(workload.push)():
+        message = "`workload.push` says nothing while its `wake_probability` is 0"
+        reader.fault(reader.place("workload.push"), message)
     times: list[tuple[str, TimeDistribution]] = []
     if workload.presence.set_every is not None:
         times.append(("workload.presence.set_every", workload.presence.set_every))
@@ -143,6 +155,10 @@ def _check_fault(experiment: Experiment, reader: Reader, fault: fault_schema.Fau
             f"`{path}`: a node is slow in its CPU work, which costs no time where `relay.ingress.enabled` is false"
         )
         reader.fault(reader.place(path), message)
+    if isinstance(fault, fault_schema.SlowStore) and fault.latency_us < experiment.relay.store_latency_us:
+        own = format_duration(experiment.relay.store_latency_us)
+        message = f"`{path}.latency` is shorter than `relay.store_latency`, {own}: the store would be faster"
+        reader.fault(reader.place(f"{path}.latency_us", path), message)
     if isinstance(fault, fault_schema.BusOutage) and nodes == 1:
         reader.fault(reader.place(path), f"`{path}`: there is no bus where the relay has one node")
     if isinstance(fault, fault_schema.DeviceFault):

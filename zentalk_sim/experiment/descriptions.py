@@ -26,7 +26,7 @@ _TABLE: Final[dict[str, str]] = {
     "RelayConfig.typing": "Typing indicators (R-7.4).",
     "RelayConfig.topics": "Subscriptions (R-7.2).",
     "RelayConfig.resume": "Resuming a session (R-3.4).",
-    "RelayConfig.outbox": "Bounds of a connection's outbox (R-12.4); simulated where a path holds everything back.",
+    "RelayConfig.outbox": "Bounds of a connection's outbox; above half of them the relay ceases to read (R-12.4).",
     "RelayConfig.upgrade": "Who may connect (R-3.1, R-3.5).",
     "RelayConfig.integrity": "verify: a missing message MAC is accepted; require: it closes the connection (R-5.3).",
     "Limit.limit": "Admissions per window.",
@@ -112,7 +112,8 @@ _TABLE: Final[dict[str, str]] = {
     "GilbertElliott.r": "Probability of going from the bad state to the good one, at a segment.",
     "GilbertElliott.h": "Probability that a segment is delivered in the bad state.",
     "GilbertElliott.k": "Probability that a segment is delivered in the good state.",
-    "BackoffConfig.policy": "How delays are drawn: the specification's, none, or equal, full, decorrelated jitter.",
+    "BackoffConfig.policy": "How delays are drawn: the specification's, none, equal, full or decorrelated jitter, or "
+    "as a refusal's Retry-After asks (server_directed).",
     "BackoffConfig.base": "Delay before the first attempt; it doubles with each.",
     "BackoffConfig.cap": "Longest delay before jitter.",
     "BackoffConfig.jitter": "Share of the delay that is added at random at most.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -75,6 +75,22 @@ class BusOutage(_Fault, frozen=True, kw_only=True, tag="bus_outage"):
     """It works again after this time; null: never."""
 
 
+class StoreOutage(_Fault, frozen=True, kw_only=True, tag="store_outage"):
+    """The shared store is away: upgrades and REST get 503, messages and receipts SERVICE_UNAVAILABLE (R-12.2)."""
+
+    for_us: PositiveUs | None = None
+    """It is back after this time, with all that it held; null: never."""
+
+
+class SlowStore(_Fault, frozen=True, kw_only=True, tag="slow_store"):
+    """Every commit to the shared store takes longer, so all effects of every node go out later, in their order."""
+
+    latency_us: Us = 250_000
+    """What a commit takes meanwhile, in place of `relay.store_latency`; of several faults the longest counts."""
+    for_us: PositiveUs | None = None
+    """It has its own latency back after this time; null: never."""
+
+
 # --- devices and the network ---------------------------------------------------------------------------------
 
 
@@ -131,14 +147,10 @@ Fault: TypeAlias = (
     | RollingDeploy
     | SlowNode
     | BusOutage
+    | StoreOutage
+    | SlowStore
     | Partition
     | DeviceOffline
     | Handover
     | ResetConnections
 )
-
-REFUSED: Final[dict[str, str]] = {
-    "store_outage": "the relay core has no answer yet to a store that is away (SERVICE_UNAVAILABLE, R-12.2), and the "
-    "model decides nothing in its place",
-}
-"""Faults that one may ask for and that are refused → why."""

@@ -37,6 +37,7 @@ def json_schema() -> dict[str, Any]:
         "type": "string",
         "description": "Start from this profile, built in or given above, in place of the defaults.",
     }
+    top["properties"]["sweep"] = _SWEEP
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "zentalk-sim experiment",
@@ -44,6 +45,30 @@ def json_schema() -> dict[str, Any]:
         **top,
         "definitions": dict(sorted(maker.definitions.items())),
     }
+
+
+_SWEEP_KEYS: Final[dict[str, Any]] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "seeds": {
+            "description": "A range such as 1-20, or a list such as 1,2,7-9; as many runs of each combination.",
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": r"^ *[0-9]+ *(- *[0-9]+ *)?(, *[0-9]+ *(- *[0-9]+ *)?)*$"},
+            ],
+        },
+        "vary": {
+            "type": "object",
+            "description": "Path of a setting → its values, such as {population.devices: [100, 200]}.",
+            "additionalProperties": {"type": "array", "minItems": 1},
+        },
+    },
+}
+_SWEEP: Final[dict[str, Any]] = {
+    "description": "What `zsim sweep` varies; `zsim run` leaves it aside.",
+    "anyOf": [{"type": "null"}, _SWEEP_KEYS],
+}
 
 
 class _Maker:

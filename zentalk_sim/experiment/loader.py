@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect as mi
 
-from zentalk_sim.experiment import consistency, overrides, thresholds
+from zentalk_sim.experiment import consistency, overrides, sweep_grid, thresholds
 from zentalk_sim.experiment.keys import key_of
 from zentalk_sim.experiment.reader import FAILED, Reader
 from zentalk_sim.experiment.schema import Experiment, Threshold
@@ -26,14 +26,19 @@ from zentalk_sim.network.profile import PROFILES, LinkProfile
 
 
 def load(
-    path: str | Path, settings: Iterable[str] = (), *, options: Mapping[str, tuple[str, Any]] | None = None
+    path: str | Path,
+    settings: Iterable[str] = (),
+    *,
+    options: Mapping[str, tuple[str, Any]] | None = None,
+    set_aside: list[str] | None = None,
 ) -> Experiment:
     """The experiment of the file at ``path``.
 
     ``settings`` are the texts of ``-S``; ``options`` maps a path (``seed``) to what an option of the command
-    set it to, with the option as the user wrote it (``--seed 7``). Raises FileFaults.
+    set it to, with the option as the user wrote it (``--seed 7``). ``set_aside`` is given the names of sections that
+    were checked and are no part of an experiment: ``sweep``. Raises FileFaults.
     """
-    return read(yaml.load(path), settings, options=options)
+    return read(yaml.load(path), settings, options=options, set_aside=set_aside)
 
 
 def from_mapping(mapping: Mapping[str, Any], settings: Iterable[str] = (), *, source: str = "experiment") -> Experiment:
@@ -47,7 +52,11 @@ def from_text(text: str, source: str = "experiment.yaml") -> Experiment:
 
 
 def read(
-    tree: Located, settings: Iterable[str] = (), *, options: Mapping[str, tuple[str, Any]] | None = None
+    tree: Located,
+    settings: Iterable[str] = (),
+    *,
+    options: Mapping[str, tuple[str, Any]] | None = None,
+    set_aside: list[str] | None = None,
 ) -> Experiment:
     """The experiment of a tree, which is changed on the way. Raises FileFaults with every fault found."""
     if tree.data is None:
@@ -55,6 +64,7 @@ def read(
     if not isinstance(tree.data, dict):
         raise FileFaults([Fault(tree.origin, "must be a mapping (key: value), as `zsim new NAME` writes it")])
     reader = Reader({Threshold: thresholds.read}, elsewhere)
+    _set_sweep_aside(tree, reader, set_aside)
     _settle_users(tree, reader)
     for text in settings:
         _attempt(reader, tree, text)
@@ -70,6 +80,16 @@ def read(
         raise FileFaults(reader.faults)
     assert isinstance(built, Experiment)
     return built
+
+
+def _set_sweep_aside(tree: Located, reader: Reader, set_aside: list[str] | None) -> None:
+    """Check the section ``sweep`` by its form; what its values mean, `sweep.plan` finds out."""
+    if "sweep" in tree.data and set_aside is not None:
+        set_aside.append("sweep")
+    try:
+        sweep_grid.take_section(tree)
+    except FileFaults as found:
+        reader.faults += found.faults
 
 
 def _attempt(reader: Reader, tree: Located, text: str) -> None:

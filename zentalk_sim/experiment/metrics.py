@@ -167,10 +167,20 @@ COUNTS: Final[tuple[Metric, ...]] = (
     ),
     _count("connections.refused.<status>", "upgrades refused with that HTTP status (R-3.1)", _CONNECTIONS, REFUSALS),
     _count("upgrades.refused", "upgrades refused, whatever the status", _CONNECTIONS),
+    _count(
+        "upgrades.refused_for_memory",
+        "upgrades refused with 503 by a node whose memory is full (`relay.ingress.memory.limit`)",
+        _CONNECTIONS,
+    ),
     _count("connections.auth_failed", "authentications answered with AUTH_FAILED (R-4.2)", _CONNECTIONS),
     _count("connections.auth_timeout", "connections without an AUTH_RESPONSE in time (R-4.3)", _CONNECTIONS),
     _count("connections.syn_dropped", "SYNs dropped by a full accept backlog", "SYNs, whole run"),
     _count("connections.slow_consumer", "connections dropped for a full outbox (R-12.4)", _CONNECTIONS),
+    _count(
+        "connections.reading_paused",
+        "times the relay ceased to read from a connection, its outbox being more than half full (R-12.4)",
+        _CONNECTIONS,
+    ),
     _count(
         "client.connections.<cause>",
         "connections and attempts that a device dropped by itself: no opening, no AUTH_SUCCESS, or silence (R-8.3)",
@@ -205,6 +215,11 @@ COUNTS: Final[tuple[Metric, ...]] = (
     _count("signals.keys", "KEY_CHANGE frames sent by the relay, one per device told", _FRAMES),
     _count("bus.sent", "events published", _BUS),
     _count("bus.lost", "events that reached no one: an outage, a loss, a node that was down", _BUS),
+    _count(
+        "push.woke",
+        "push notifications that switched a device on or brought an app to the foreground (`workload.push`)",
+        "push notifications, whole run",
+    ),
     _count("push.sent", "push notifications handed to the push service (R-6.7)", "messages, whole run"),
 )
 

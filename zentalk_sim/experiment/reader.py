@@ -15,7 +15,7 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 from msgspec import inspect as mi
 
-from zentalk_sim.experiment import fault_schema, keys
+from zentalk_sim.experiment import keys
 from zentalk_sim.experiment.keys import Quantity
 from zentalk_sim.files.names import suggestion
 from zentalk_sim.files.units import UnitError
@@ -116,9 +116,6 @@ class Reader:
                 if data in k.values:
                     return data
                 if len(kinds) == 1:
-                    why = REFUSED_VALUES.get((path, data))
-                    if why is not None:
-                        return self.fault(node.origin, f"`{path}: {data}` cannot be simulated: {why}")
                     right = [str(v) for v in k.values]
                     end = suggestion(data, right) or f"; known: {', '.join(right)}"
                     return self.fault(node.origin, f"`{path}`: unknown value `{data}`{end}")
@@ -207,9 +204,6 @@ class Reader:
             return self.fault(node.origin, f"`{path}` needs `{field_name}`: one of {', '.join(tags)}")
         if tag.data not in tags:
             shown = tag.data if isinstance(tag.data, str) else _shown(tag.data)
-            if field_name == "do" and shown in fault_schema.REFUSED:
-                message = f"`{path}`: `{shown}` cannot be simulated: {fault_schema.REFUSED[shown]}"
-                return self.fault(tag.origin, message)
             end = suggestion(shown, tags)
             return self.fault(tag.origin, f"`{path}.{field_name}`: unknown value `{shown}`{end}")
         # What is tagged is given whole: the parameters of one kind say nothing about another's.
@@ -274,14 +268,6 @@ class Reader:
         return built
 
 
-REFUSED_VALUES: Final[dict[tuple[str, str], str]] = {
-    (
-        "client.backoff.policy",
-        "server_directed",
-    ): "the client core obeys the retry_after of a RATE_LIMITED (close 4002) "
-    "under every policy, and reads no Retry-After of a refused upgrade",
-}
-"""(path, value) that one may ask for and that is refused → why."""
 EXTRA_KEYS: Final[dict[str, tuple[str, ...]]] = {"Population": ("users",), "LinkProfile": ("like",)}
 """Keys that a file may use and that are resolved before the reading."""
 

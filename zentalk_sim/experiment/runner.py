@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -55,19 +55,21 @@ def run_experiment(
     trace: str = "none",
     plots: bool = True,
     progress: bool = False,
+    world_of: Callable[..., World] = World,
 ) -> RunOutcome:
     """Run an experiment and write its folder (``out``, or ``default_folder``).
 
-    ``trace`` is none, sample or full; ``progress`` keeps a line on stderr. Raises OSError where the folder cannot be
-    written. An interrupted run leaves its tables with what was found up to then, and no summary.
+    ``trace`` is none, sample or full; ``progress`` keeps a line on stderr; ``world_of`` makes the world. Raises
+    OSError where the folder cannot be written. An interrupted run leaves its tables with what was found up to then,
+    and no summary.
     """
     folder = out if out is not None else default_folder(experiment)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "experiment.yaml").write_text(writer.to_yaml(experiment), encoding="utf-8")
     tables = {schema.name: TableWriter(schema, folder / schema.file_name) for schema in SCHEMAS}
-    with open_trace(folder / "trace.jsonl", trace, experiment) as tracer:
+    with open_trace(folder / "trace.jsonl", trace) as tracer:
         try:
-            results = simulate(experiment, tables, tracer=tracer, progress=progress)
+            results = simulate(experiment, tables, tracer=tracer, progress=progress, world_of=world_of)
         finally:
             for table in tables.values():
                 table.close()
@@ -90,6 +92,7 @@ def simulate(
     tracer: Tracer | None = None,
     progress: bool = False,
     random_ties: bool = False,
+    world_of: Callable[..., World] = World,
 ) -> Results:
     """Run an experiment into its tables; what it found."""
     began_s = time.perf_counter()
@@ -97,7 +100,7 @@ def simulate(
         tables[MESSAGES.name], tables[CONNECTIONS.name], tables[TIMESERIES.name], START_US + experiment.warm_up_us
     )
     with _without_collector():
-        world = World(experiment, recorder, tracer=tracer, random_ties=random_ties)
+        world = world_of(experiment, recorder, tracer=tracer, random_ties=random_ties)
         gc.freeze()
         try:
             _run(world, Progress(world, began_s) if progress else None)
@@ -181,7 +184,8 @@ def assumptions(experiment: Experiment) -> list[str]:
         found.append("All devices are on one kind of network.")
     if experiment.population.clock_skew.is_true and experiment.relay.clock_skew.is_true:
         found.append("Device and node clocks agree and do not drift.")
-    if any(isinstance(fault, DeviceOffline) for fault in experiment.faults) or experiment.workload.foreground:
+    sleeps = any(isinstance(fault, DeviceOffline) for fault in experiment.faults) or experiment.workload.foreground
+    if sleeps and not experiment.workload.push.wake_probability:
         found.append("A push notification wakes nobody: users come back in their own time.")
     found.append("Flows do not share a bottleneck: each connection has its link to itself.")
     return found

@@ -42,6 +42,17 @@ class Costs(Section, frozen=True, kw_only=True):
     """CPU time of each further copy of a frame that goes to many connections, such as a change of presence."""
 
 
+class Memory(Section, frozen=True, kw_only=True):
+    """What a node's connections take of its memory: the series `memory_bytes`, and a bound on it."""
+
+    limit_bytes: Positive | None = None
+    """Above this a node refuses upgrades with 503, and keeps the connections it has; null: it has room for all."""
+    connection_bytes: Count = 16_384
+    """Of a connection's socket in the kernel, its parser and its session, when idle."""
+    tls_bytes: Count = 40_960
+    """Of a connection's TLS: a record buffer of 17 KiB each way, as OpenSSL keeps them, and its state."""
+
+
 class Ingress(Section, frozen=True, kw_only=True):
     """What a node takes in: a listen queue and CPU workers, so that a storm queues as it does in life."""
 
@@ -53,6 +64,8 @@ class Ingress(Section, frozen=True, kw_only=True):
     """CPU workers of a node, each serving one piece of work at a time, first in, first out."""
     costs: Costs = Costs()
     """CPU time per piece of work."""
+    memory: Memory = Memory()
+    """Memory of connections; what waits in their outboxes (R-12.4) counts with them."""
 
 
 class Cluster(RelayConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

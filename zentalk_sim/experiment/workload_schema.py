@@ -99,6 +99,17 @@ class Foreground(Section, frozen=True, kw_only=True):
     """How long it stays in the background."""
 
 
+class PushWake(Section, frozen=True, kw_only=True):
+    """What a push notification does (R-6.7): its user may open the app, whose device is then on for a while."""
+
+    wake_probability: Probability = 0.0
+    """Share of the notifications that are answered; 0: a push wakes nobody, and users come back in their own time."""
+    delay: TimeDistribution = LognormalTime(median_us=3_000_000, sigma=1.5)
+    """From the relay's handing it over to its user's opening the app: the push service, and the user."""
+    stay: TimeDistribution = LognormalTime(median_us=45_000_000, sigma=0.8)
+    """How long a device that was off or asleep stays on for it, unless its sleep ends first."""
+
+
 class Workload(Section, frozen=True, kw_only=True):
     """What the users do."""
 
@@ -120,3 +131,5 @@ class Workload(Section, frozen=True, kw_only=True):
     """Presence watched and set."""
     foreground: Foreground | None = None
     """The app's cycles of foreground and background; null: always on screen."""
+    push: PushWake = PushWake()
+    """Push notifications answered."""

@@ -7,19 +7,18 @@ between waits until they are. One timer is armed, at the core's next deadline.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import ssl
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
+from zentalk_sim.live.clock import UnixClock as UnixClock
 from zentalk_sim.live.http import HttpError, request
-from zentalk_sim.live.socket import LiveSocket
+from zentalk_sim.live.socket import LiveSocket, Owner, Socket
 from zentalk_sim.protocol import codec
 from zentalk_sim.protocol.client import Client
 from zentalk_sim.protocol.client_effects import (
@@ -36,21 +35,41 @@ from zentalk_sim.protocol.client_effects import (
 )
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.frames import MessageType, SettableStatus
-from zentalk_sim.protocol.identity import token_signed_data
 
 E = TypeVar("E")
 _TOKEN_RETRY_S = 5.0
 
 
-class UnixClock:
-    """Unix time in µs that never goes back, as the client core wants it."""
+class Transport(Protocol):
+    """A device's way to its relay."""
 
-    def __init__(self) -> None:
-        self._last_us = 0
+    def open(self, owner: Owner, query: str, closing_timeout_s: float) -> Socket:
+        """A WebSocket to ``/ws/v1`` with this query, which reports to ``owner``."""
+        ...
 
-    def __call__(self) -> int:
-        self._last_us = max(self._last_us, time.time_ns() // 1000)
-        return self._last_us
+    async def request(self, target: str, method: str, bearer: str | None, body: bytes | None) -> tuple[int, bytes]:
+        """One REST request; its status and body. Raises HttpError."""
+        ...
+
+
+class Direct:
+    """Straight to the relay, over whatever network there is."""
+
+    def __init__(self, ws_url: str, http_url: str, tls: ssl.SSLContext | None, origin: str | None) -> None:
+        self.ws_url = ws_url
+        self._http_url = http_url.rstrip("/")
+        self._tls = tls
+        self._origin = origin
+
+    def open(self, owner: Owner, query: str, closing_timeout_s: float) -> Socket:
+        """See Transport."""
+        tls = self._tls if self.ws_url.startswith("wss:") else None
+        url = f"{self.ws_url}?{query}"
+        return LiveSocket(owner, url, tls=tls, origin=self._origin, closing_timeout_s=closing_timeout_s)
+
+    async def request(self, target: str, method: str, bearer: str | None, body: bytes | None) -> tuple[int, bytes]:
+        """See Transport."""
+        return await request(self._http_url + target, method, bearer=bearer, body=body, tls=self._tls)
 
 
 class Device:
@@ -63,24 +82,28 @@ class Device:
         http_url: str,
         *,
         on_effect: Callable[[ClientEffect], None] | None = None,
+        watch: Callable[[ClientEffect], None] | None = None,
         tls: ssl.SSLContext | None = None,
         origin: str | None = None,
         clock: Callable[[], int] | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        """``ws_url`` ends in ``/ws/v1``; ``on_effect`` is told every effect for the application, in order."""
+        """``ws_url`` ends in ``/ws/v1``; ``on_effect`` is told every effect for the application, in order.
+
+        ``watch`` is told every effect of any kind, once it is applied. With a ``transport`` the URLs are not used.
+        """
         self.client = client
         self.counters: dict[str, int] = {}
-        self._ws_url = ws_url
-        self._http_url = http_url.rstrip("/")
+        self._transport: Transport = transport or Direct(ws_url, http_url, tls, origin)
         self._on_effect = on_effect
-        self._tls = tls
-        self._origin = origin
+        self._watch = watch
         self._clock = clock or UnixClock()
-        self._socket: LiveSocket | None = None
+        self._socket: Socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._effects: deque[ClientEffect] = deque()
         self._applying = False
+        self._asks_token = False
         self._stopped = False
         self._waiters: list[tuple[Callable[[ClientEffect], bool], asyncio.Future[ClientEffect]]] = []
 
@@ -93,57 +116,57 @@ class Device:
 
     def connect(self) -> None:
         """Connect, and reconnect whenever the connection is lost."""
-        self._do(self.client.connect(self._clock()))
+        self.apply(self.client.connect(self._clock()))
 
     def close(self) -> None:
         """Close the connection."""
-        self._do(self.client.close(self._clock()))
+        self.apply(self.client.close(self._clock()))
 
     def send(self, to: str, ciphertext: bytes, message_type: MessageType = "text", **options: Any) -> str:
         """Send a message; its id. ``options``: ``conversation_id``, ``x3dh_header``."""
         effects = self.client.send(to, ciphertext, message_type, self._clock(), **options)
         message_id = self.client.last_id
-        self._do(effects)
+        self.apply(effects)
         return message_id
 
     def mark_read(self, message_id: str) -> None:
         """The user has seen a message."""
-        self._do(self.client.mark_read(message_id, self._clock()))
+        self.apply(self.client.mark_read(message_id, self._clock()))
 
     def start_typing(self, conversation_id: str) -> None:
         """The user types."""
-        self._do(self.client.start_typing(conversation_id, self._clock()))
+        self.apply(self.client.start_typing(conversation_id, self._clock()))
 
     def stop_typing(self, conversation_id: str) -> None:
         """The user stopped typing."""
-        self._do(self.client.stop_typing(conversation_id, self._clock()))
+        self.apply(self.client.stop_typing(conversation_id, self._clock()))
 
     def set_presence(self, status: SettableStatus) -> None:
         """Set the user's presence."""
-        self._do(self.client.set_presence(status, self._clock()))
+        self.apply(self.client.set_presence(status, self._clock()))
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe to topics."""
-        self._do(self.client.subscribe(topics, self._clock()))
+        self.apply(self.client.subscribe(topics, self._clock()))
 
     def unsubscribe(self, topics: Iterable[str]) -> None:
         """Take subscriptions back."""
-        self._do(self.client.unsubscribe(topics, self._clock()))
+        self.apply(self.client.unsubscribe(topics, self._clock()))
 
     def foreground(self, is_foreground: bool) -> None:
         """The application went to the foreground or the background."""
-        self._do(self.client.foreground(is_foreground, self._clock()))
+        self.apply(self.client.foreground(is_foreground, self._clock()))
 
     def network_changed(self) -> None:
         """The network changed: the old connection is worth nothing."""
-        self._do(self.client.network_changed(self._clock()))
+        self.apply(self.client.network_changed(self._clock()))
 
     def lose_connection(self) -> None:
         """Cut the connection as a broken network would, without a closing handshake (for tests)."""
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.abort()
-            self._do(self.client.closed(1006, self._clock()))
+            self.apply(self.client.closed(1006, self._clock()))
 
     async def wait_for(
         self, kind: type[E], matches: Callable[[E], bool] | None = None, *, timeout_s: float = 10.0
@@ -193,7 +216,8 @@ class Device:
 
     # --- effects -------------------------------------------------------------------------------------
 
-    def _do(self, effects: Effects) -> None:
+    def apply(self, effects: Effects) -> None:
+        """Do what the client core asks, in order, and have its next timer stand."""
         self._effects.extend(effects)
         if self._applying:
             return
@@ -224,11 +248,14 @@ class Device:
             self._spawn(self._fetch(effect))
         else:
             self._tell(effect)
+        if self._watch is not None:
+            self._watch(effect)
 
     def _tell(self, effect: ClientEffect) -> None:
         if isinstance(effect, Count):
             self.counters[effect.name] = self.counters.get(effect.name, 0) + effect.count
-        elif isinstance(effect, NeedToken):
+        elif isinstance(effect, NeedToken) and not self._asks_token:
+            self._asks_token = True
             self._spawn(self._new_token())
         for wanted, future in list(self._waiters):
             if not future.done() and wanted(effect):
@@ -247,67 +274,51 @@ class Device:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._do(self.client.handle_timeout(self._clock()))
+        self.apply(self.client.handle_timeout(self._clock()))
 
     # --- the socket ----------------------------------------------------------------------------------
 
     def _open(self, query: dict[str, str]) -> None:
-        self._socket = LiveSocket(
-            self,
-            f"{self._ws_url}?{urlencode(query)}",
-            tls=self._tls if self._ws_url.startswith("wss:") else None,
-            origin=self._origin,
-            closing_timeout_s=self.client.config.closing_timeout_ms / 1000,
-        )
+        timeout_s = self.client.config.closing_timeout_ms / 1000
+        self._socket = self._transport.open(self, urlencode(query), timeout_s)
         self._keep(self._socket.task)
 
-    def socket_opened(self, socket: LiveSocket) -> None:
+    def socket_opened(self, socket: Socket) -> None:
         """See Owner."""
-        self._do(self.client.connected(self._clock()))
+        self.apply(self.client.connected(self._clock()))
 
-    def socket_refused(self, socket: LiveSocket, status: int | None) -> None:
+    def socket_refused(self, socket: Socket, status: int | None, retry_after_ms: int | None) -> None:
         """See Owner."""
         self._socket = None
-        self._do(self.client.connect_failed(self._clock(), status))
+        self.apply(self.client.connect_failed(self._clock(), status, retry_after_ms))
 
-    def socket_data(self, socket: LiveSocket, data: str | bytes) -> None:
+    def socket_data(self, socket: Socket, data: str | bytes) -> None:
         """See Owner."""
-        self._do(self.client.receive_data(data, self._clock()))
+        self.apply(self.client.receive_data(data, self._clock()))
 
-    def socket_closed(self, socket: LiveSocket, code: int) -> None:
+    def socket_closed(self, socket: Socket, code: int) -> None:
         """See Owner."""
         self._socket = None
-        self._do(self.client.closed(code, self._clock()))
+        self.apply(self.client.closed(code, self._clock()))
 
     # --- requests ------------------------------------------------------------------------------------
 
     async def _fetch(self, fetch: Fetch) -> None:
         status, body = 0, b""
         with contextlib.suppress(HttpError):
-            status, body = await request(
-                self._http_url + fetch.path, fetch.method, bearer=self.client.token, body=fetch.body, tls=self._tls
-            )
-        self._do(self.client.receive_response(fetch.fetch, status, body, self._clock()))
+            status, body = await self._transport.request(fetch.path, fetch.method, self.client.token, fetch.body)
+        self.apply(self.client.receive_response(fetch.fetch, status, body, self._clock()))
 
     async def _new_token(self) -> None:
         """R-3.3: a new connection token for the identity; asked again every few seconds until there is one."""
-        identity, crypto = self.client.identity, self.client.crypto
         while True:
-            timestamp = self._clock() // 1000
-            signature = crypto.sign(identity.identity_secret, token_signed_data(identity.device_id, timestamp))
-            body = {
-                "identity_key": base64.b64encode(crypto.public_key(identity.identity_secret)).decode(),
-                "device_id": identity.device_id,
-                "timestamp": timestamp,
-                "signature": base64.b64encode(signature).decode(),
-            }
+            body = self.client.token_request(self._clock())
             with contextlib.suppress(HttpError, msgspec.DecodeError):
-                status, answer = await request(
-                    f"{self._http_url}/api/token", "POST", body=msgspec.json.encode(body), tls=self._tls
-                )
+                status, answer = await self._transport.request("/api/token", "POST", None, body)
                 if status == 200:
+                    self._asks_token = False
                     token = msgspec.json.decode(answer, type=_TokenAnswer).token
-                    self._do(self.client.renew_token(token, self._clock()))
+                    self.apply(self.client.renew_token(token, self._clock()))
                     return
             await asyncio.sleep(_TOKEN_RETRY_S)
 

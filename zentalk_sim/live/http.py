@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from typing import Final
+from collections.abc import Mapping
+from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
 import h11
@@ -30,28 +31,32 @@ async def request(
     tls: ssl.SSLContext | None = None,
     timeout_s: float = 60.0,
     max_body_bytes: int = MAX_BODY_BYTES,
+    headers: Mapping[str, str] | None = None,
+    sink: BinaryIO | None = None,
 ) -> tuple[int, bytes]:
     """Status and body of one request to an ``http://`` or ``https://`` URL.
 
-    ``tls`` is the context for ``https``; None is the system's trust. Raises HttpError, also for an answer of more than
-    ``max_body_bytes``. No redirect is followed.
+    ``tls`` is the context for ``https``; None is the system's trust. ``headers`` are sent besides. The body of an
+    answer with status 200 goes to ``sink``, where one is given, however long. Raises HttpError, also for another
+    answer of more than ``max_body_bytes``. No redirect is followed.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     host = parts.hostname or ""
     context = (tls or ssl.create_default_context()) if secure else None
-    headers = [("Host", parts.netloc), ("Accept", "application/json"), ("Connection", "close")]
+    fields = [("Host", parts.netloc), ("Accept", "application/json"), ("Connection", "close")]
+    fields += list((headers or {}).items())
     if bearer is not None:
-        headers.append(("Authorization", f"Bearer {bearer}"))
+        fields.append(("Authorization", f"Bearer {bearer}"))
     if body is not None:
-        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        fields += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(host, parts.port or (443 if secure else 80), ssl=context)
             try:
-                head = h11.Request(method=method, target=target, headers=headers)
-                return await _exchange(reader, writer, head, body, max_body_bytes)
+                head = h11.Request(method=method, target=target, headers=fields)
+                return await _exchange(reader, writer, head, body, max_body_bytes, sink)
             finally:
                 writer.close()
                 with contextlib.suppress(OSError):
@@ -66,6 +71,7 @@ async def _exchange(
     head: h11.Request,
     body: bytes | None,
     max_body_bytes: int,
+    sink: BinaryIO | None,
 ) -> tuple[int, bytes]:
     connection = h11.Connection(our_role=h11.CLIENT)
     out = connection.send(head) or b""
@@ -83,6 +89,9 @@ async def _exchange(
         elif isinstance(event, h11.Response):
             status = event.status_code
         elif isinstance(event, h11.Data):
+            if sink is not None and status == 200:
+                sink.write(event.data)
+                continue
             content += event.data
             if len(content) > max_body_bytes:
                 raise ValueError(f"the answer exceeds {max_body_bytes} bytes")

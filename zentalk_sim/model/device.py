@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from zentalk_sim.model.clock import Clock, draw_clock
 from zentalk_sim.model.line import Line
 from zentalk_sim.model.population import Member, Person, roaming_ip
-from zentalk_sim.model.rest_calls import RestCalls
 from zentalk_sim.model.rest_line import RestLine
+from zentalk_sim.model.sleep import ATTEMPT_OVER, Sleeps
 from zentalk_sim.model.websocket import WebSocket
 from zentalk_sim.network.path import Direction, Path
 from zentalk_sim.network.profile import LinkProfile
@@ -42,13 +42,10 @@ from zentalk_sim.protocol.frames import Frame
 from zentalk_sim.protocol.streams import Stream
 
 if TYPE_CHECKING:
-    from zentalk_sim.model.habits import Habits
     from zentalk_sim.model.world import World
 
-ATTEMPT_OVER = (ClientState.FAILED, ClientState.DISCONNECTED)
 
-
-class Device(RestCalls):
+class Device(Sleeps):
     """One device of the population."""
 
     __slots__ = (
@@ -59,9 +56,7 @@ class Device(RestCalls):
         "_stalled",
         "attempts",
         "clock",
-        "habits",
         "ip",
-        "lost_us",
         "member",
         "needs_size",
         "path",
@@ -72,7 +67,6 @@ class Device(RestCalls):
         "socket",
         "tracer",
         "was_connected",
-        "world",
     )
 
     def __init__(self, world: World, member: Member, client: Client, path: Path, profile: LinkProfile) -> None:
@@ -93,17 +87,14 @@ class Device(RestCalls):
         self.socket: WebSocket | None = None
         self.rest: RestLine | None = None
         self.attempts = 0
-        self.lost_us: int | None = None
-        """Since when it has been without a connection that works; None while it has one, or never had."""
+        self.lost_us = None
         self.severed = False
         """Its node is gone, and the client has not yet noticed."""
         self.was_connected = False
-        self.offline = 0
-        """Faults that keep it off the network; they may overlap."""
+        self.begin_awake()
         self.sending: Stream | None = None
         self.reading: Stream | None = None
-        self.habits: Habits | None = None
-        """What its user does besides sending and reading, where the workload has such things."""
+        self.habits = None
         self._armed_us: int | None = None
         self._links = 0
         self._token_asked = False
@@ -142,25 +133,6 @@ class Device(RestCalls):
     def read(self, message_id: str) -> None:
         """The user has read a message."""
         self.apply(self.client.mark_read(message_id, self.now()))
-
-    def go_offline(self, silently: bool) -> Path | None:
-        """The device sleeps or is switched off; returns the path that went dead with it, if it went without a word."""
-        self.offline += 1
-        path = self.cut("both") if silently else None
-        if self.offline == 1:
-            self.apply(self.client.close(self.now()))
-            # Nobody waits for a connection on a device that is off.
-            self.lost_us = None
-        return path
-
-    def come_back(self, path: Path | None) -> None:
-        """The device is on again, unless another fault still holds it; ``path`` is what ``go_offline`` returned."""
-        if path is not None:
-            self.heal("both", path)
-        self.offline -= 1
-        if not self.offline:
-            self.connect()
-            self.world.conduct.came_back(self)
 
     def hand_over(self, profile: LinkProfile) -> None:
         """Change to another network: the old path is dead for good, and what was cut of it no longer matters."""
@@ -211,7 +183,8 @@ class Device(RestCalls):
     def socket_failed(self, socket: WebSocket, cause: str, status: int | None) -> None:
         """The attempt failed before there was a WebSocket."""
         if socket is self.socket:
-            self.apply(self.client.connect_failed(self.now(), status))
+            retry_after_ms = None if socket.retry_after_s is None else socket.retry_after_s * 1000
+            self.apply(self.client.connect_failed(self.now(), status, retry_after_ms))
 
     def socket_closed(self, socket: WebSocket, code: int) -> None:
         """The WebSocket is over."""
@@ -223,7 +196,7 @@ class Device(RestCalls):
         """A frame of the relay's."""
         if socket is not self.socket:
             return
-        now = self.now()
+        now: int = self.kernel.now if self.clock is None else self.now()
         if isinstance(data, Frame):
             self.apply(self.client.receive_frame(data, now))
         else:
@@ -237,16 +210,19 @@ class Device(RestCalls):
         return due_us if due_us is None or self.clock is None else self.clock.instant(due_us)
 
     def _arm(self) -> None:
-        due_us = self._due_us()
+        due_us = self.client.next_timeout() if self.clock is None else self._due_us()
         if due_us is not None and (self._armed_us is None or due_us < self._armed_us):
             self._armed_us = due_us
             kernel = self.kernel
             kernel.timer_at(max(due_us, kernel.now), self._on_timer, due_us)
 
+    def _disarm(self) -> None:
+        self._armed_us = None
+
     def _on_timer(self, armed_us: int) -> None:
         if armed_us != self._armed_us:
             return
-        self._armed_us = None
+        self._disarm()
         due_us = self._due_us()
         now: int = self.kernel.now
         if due_us is not None and due_us <= now:

@@ -21,8 +21,11 @@ from zentalk_sim.experiment.fault_schema import (
     RestartNode,
     RollingDeploy,
     SlowNode,
+    SlowStore,
     StopNode,
+    StoreOutage,
 )
+from zentalk_sim.files.units import format_duration
 from zentalk_sim.model.device import Device
 from zentalk_sim.model.relay_node import DEAD, REFUSING, RelayNode
 from zentalk_sim.protocol.streams import Stream
@@ -52,6 +55,10 @@ class FaultSchedule:
         self._world = world
         self._down: dict[int, dict[int, None]] = {}
         """Node → the faults that hold it down."""
+        self._store_outages = 0
+        """Faults that keep the store away."""
+        self._store_latencies: dict[int, int] = {}
+        """Faults that make it slow → the latency they give it."""
         self.spans: list[FaultSpan] = []
 
     def begin(self) -> None:
@@ -78,10 +85,14 @@ class FaultSchedule:
                 yield from self._slow(number, fault)
             case BusOutage():
                 yield from self._bus_outage(fault)
+            case StoreOutage():
+                yield from self._store_outage(fault)
+            case SlowStore():
+                yield from self._slow_store(number, fault)
             case Partition():
                 yield from self._partition(fault, stream)
             case DeviceOffline():
-                yield from self._offline(fault, stream)
+                yield from self._offline(number, fault, stream)
             case Handover():
                 self._hand_over(fault, stream)
             case ResetConnections():
@@ -180,6 +191,33 @@ class FaultSchedule:
             yield self._world.kernel.timeout(fault.for_us)
             bus.outages -= 1
 
+    # --- the store -----------------------------------------------------------------------------------
+
+    def _store_outage(self, fault: StoreOutage) -> Script:
+        """The nodes share one store object, and the core of each answers for a store that is away."""
+        store = self._world.store
+        self._span("store outage", fault.for_us)
+        self._store_outages += 1
+        store.available = False
+        if fault.for_us is not None:
+            yield self._world.kernel.timeout(fault.for_us)
+            self._store_outages -= 1
+            store.available = not self._store_outages
+
+    def _slow_store(self, number: int, fault: SlowStore) -> Script:
+        self._span(f"commits take {format_duration(fault.latency_us)}", fault.for_us)
+        self._store_latencies[number] = fault.latency_us
+        self._set_store_latency()
+        if fault.for_us is not None:
+            yield self._world.kernel.timeout(fault.for_us)
+            del self._store_latencies[number]
+            self._set_store_latency()
+
+    def _set_store_latency(self) -> None:
+        own_us = self._world.experiment.relay.store_latency_us
+        for node in self._world.nodes:
+            node.store_latency_us = max(self._store_latencies.values(), default=own_us)
+
     # --- devices and the network ---------------------------------------------------------------------
 
     def _partition(self, fault: Partition, stream: Stream) -> Script:
@@ -193,17 +231,18 @@ class FaultSchedule:
         for device, path in cut:
             device.heal(fault.direction, path)
 
-    def _offline(self, fault: DeviceOffline, stream: Stream) -> Script:
+    def _offline(self, number: int, fault: DeviceOffline, stream: Stream) -> Script:
         kernel = self._world.kernel
         devices = self._devices(fault, stream)
         self._span(f"offline, {self._who(fault, devices)}", fault.for_us)
-        gone = [(device, device.go_offline(fault.how == "silent")) for device in devices]
+        for device in devices:
+            device.go_offline(number, fault.how == "silent")
         if fault.for_us is None:
             return
         yield kernel.timeout(fault.for_us)
-        for device, path in gone:
+        for device in devices:
             wait_us = stream.between(0, fault.spread_us) if fault.spread_us else 0
-            kernel.call_at(kernel.now + wait_us, device.come_back, path)
+            kernel.call_at(kernel.now + wait_us, device.come_back, number)
 
     def _hand_over(self, fault: Handover, stream: Stream) -> None:
         devices = self._devices(fault, stream)

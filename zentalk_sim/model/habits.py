@@ -36,7 +36,17 @@ def has_habits(workload: Workload) -> bool:
 class Habits:
     """The habits of one device's user."""
 
-    __slots__ = ("_away", "_device", "_foreground", "_kernel", "_presence", "_typing", "_workload", "background")
+    __slots__ = (
+        "_away",
+        "_device",
+        "_foreground",
+        "_kernel",
+        "_presence",
+        "_turns",
+        "_typing",
+        "_workload",
+        "background",
+    )
 
     def __init__(self, device: Device, workload: Workload, kernel: Kernel, streams: Streams) -> None:
         name = f"device/{device.member.index}"
@@ -47,6 +57,7 @@ class Habits:
         self._presence = streams.fresh(f"{name}/presence")
         self._foreground = streams.fresh(f"{name}/foreground")
         self._away = False
+        self._turns = 0
         self.background = False
         """Whether the app is off screen."""
 
@@ -109,9 +120,17 @@ class Habits:
         if cycle is not None:
             length = cycle.off if self.background else cycle.on
             gap_us = max(1, length.quantile(self._foreground.uniform()))
-            self._kernel.call_at(self._kernel.now + gap_us, self._turn)
+            self._kernel.call_at(self._kernel.now + gap_us, self._turn, self._turns)
 
-    def _turn(self) -> None:
+    def come_forward(self) -> None:
+        """The user opens the app, out of its turn; its cycle goes on from here."""
+        if self.background:
+            self._turn(self._turns)
+
+    def _turn(self, turn: int) -> None:
+        if turn != self._turns:
+            return
+        self._turns += 1
         device = self._device
         self.background = not self.background
         if not device.offline:

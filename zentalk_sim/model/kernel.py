@@ -56,12 +56,15 @@ class Kernel(simpy.Environment):
 
     def call_at(self, at_us: int, function: Callable[..., object], *arguments: Any) -> None:
         """Run ``function(*arguments)`` at ``at_us`` as an input: before the timers of that instant."""
-        number = self._number = self._number + 1
+        self.call_with(at_us, function, arguments)
+
+    def call_with(self, at_us: int, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        """As ``call_at``, with the arguments in a tuple: for the callers that make most of the entries."""
         key = at_us >> _BUCKET_SHIFT
-        if self._ties is not None or key <= self._open_key:
+        if key <= self._open_key or self._ties is not None:
             self._push(at_us, INPUT, function, arguments)
             return
-        # The common case stands here and not in ``_push``: half of all time in the kernel goes into this call.
+        number = self._number = self._number + 1
         bucket = self._later.get(key)
         if bucket is None:
             self._later[key] = [(at_us, INPUT, number, function, arguments)]

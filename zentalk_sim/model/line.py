@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from zentalk_sim.model.outbox import Outbox
 from zentalk_sim.model.relay_node import DEAD, UP, RelayNode
 from zentalk_sim.network.path import Way
 from zentalk_sim.network.tcp import SYN_TIMEOUT_US, TcpConnection
@@ -32,7 +33,9 @@ class Line:
         "_counted",
         "_held",
         "_last_done_us",
+        "_outbox",
         "_probes",
+        "_prompt_us",
         "_watching_us",
         "device",
         "epoch",
@@ -62,6 +65,10 @@ class Line:
         self._watching_us: int | None = None
         self._held: dict[Way, list[Held]] | None = None
         """What waits for the path to open, in order."""
+        self._outbox: Outbox | None = None
+        """What the node has not yet got rid of, where it has had to wait."""
+        self._prompt_us = self.tcp.srtt_us
+        """What arrives this soon was in flight at once."""
 
     # --- what a kind of connection does about it -----------------------------------------------------------------
 
@@ -147,19 +154,43 @@ class Line:
         if at_us is None:
             self._hold("up", (deliver, arguments))
         else:
-            self.kernel.call_at(at_us, self._reached_node, deliver, arguments)
+            self.kernel.call_with(at_us, self._reached_node, (deliver, arguments))
         if self.tcp.path.blocked:
             self._watch()
 
     def down(self, size: int, deliver: Deliver, *arguments: Any) -> None:
         """Carry ``size`` bytes to the device and call ``deliver`` there."""
-        at_us = self.tcp.carry_down(size, self.kernel.now)
+        now: int = self.kernel.now
+        at_us = self.tcp.carry_down(size, now)
         if at_us is None:
+            self._own_outbox().hold(size)
             self._hold("down", (deliver, arguments))
         else:
-            self.kernel.call_at(at_us, self._reached_device, deliver, arguments)
+            if at_us - now > self._prompt_us:
+                self._own_outbox().add(at_us - self._prompt_us, size)
+            self.kernel.call_with(at_us, self._reached_device, (deliver, arguments))
         if self.tcp.path.blocked:
             self._watch()
+
+    def _own_outbox(self) -> Outbox:
+        outbox = self._outbox
+        if outbox is None:
+            outbox = self._outbox = Outbox()
+            if self._counted and self.node is not None:
+                self.node.backlogged[self] = None
+        return outbox
+
+    def waiting_at_node(self) -> tuple[int, int]:
+        """Frames and bytes that the node could not yet send; what has been empty once is made anew when needed."""
+        outbox = self._outbox
+        if outbox is None:
+            return 0, 0
+        load = outbox.load(self.kernel.now)
+        if not load[0]:
+            self._outbox = None
+            if self.node is not None:
+                self.node.backlogged.pop(self, None)
+        return load
 
     def _reached_node(self, deliver: Deliver, arguments: tuple[Any, ...]) -> None:
         node = self.node
@@ -185,6 +216,7 @@ class Line:
             self._counted = False
             if self.node is not None and self.node.epoch == self.epoch:
                 self.node.open_connections -= 1
+                self.node.backlogged.pop(self, None)
 
     @property
     def holds(self) -> bool:
@@ -211,6 +243,8 @@ class Line:
             for at_us, (deliver, arguments) in zip(instants, items, strict=False):
                 self.kernel.call_at(at_us, reach, deliver, arguments)
             del items[: len(instants)]
+            if way == "down" and self._outbox is not None:
+                self._outbox.release(at_us - self._prompt_us for at_us in instants)
         self._watch()
 
     def _watch(self) -> None:

@@ -7,6 +7,8 @@ the ledgers are balanced by what the protocol did, not by what the model thinks 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from zentalk_sim.protocol.effects import Note
 from zentalk_sim.report.histogram import Histogram
 from zentalk_sim.trace.digest import Digest
@@ -112,6 +114,10 @@ class Recorder:
         if began_us >= self.measured_from_us:
             self.metrics[metric].record(value)
 
+    def messages_sent(self) -> Iterator[Sent]:
+        """The messages that applications have sent so far, in order; kept until ``finish``."""
+        return iter(self._sent.values())
+
     # --- messages ------------------------------------------------------------------------------------
 
     def sent(self, message_id: str, sender: str, recipient: str, devices: tuple[str, ...], size: int, now: int) -> None:
@@ -169,31 +175,36 @@ class Recorder:
     # --- notes of the relay --------------------------------------------------------------------------
 
     def note(self, note: Note, now: int) -> None:
+        """A fact the relay counted, as the effect it stands in."""
+        self.fact(now, note.name, note.count, note.message_id, note.device_id, note.value_us)
+
+    def fact(
+        self, now: int, name: str, count: int, message_id: str | None, device_id: str | None, value_us: int | None
+    ) -> None:
         """A fact the relay counted."""
-        name = note.name
         if name == "rtt":
-            if note.value_us is not None:
-                self.observe("rtt_ms", note.value_us, now)
+            if value_us is not None:
+                self.observe("rtt_ms", value_us, now)
             return
         name = _RELAY_NAMES.get(name, name)
-        self.counts[name] = self.counts.get(name, 0) + note.count
+        self.counts[name] = self.counts.get(name, 0) + count
         if name == "copies.stored":
-            self.copies_pending += note.count
-            message = self._sent.get(note.message_id or "")
+            self.copies_pending += count
+            message = self._sent.get(message_id or "")
             if message is not None:
                 message.stored = True
         elif name == "copies.confirmed":
-            self.copies_pending -= note.count
-            copy = self._copy(note.message_id, note.device_id)
+            self.copies_pending -= count
+            copy = self._copy(message_id, device_id)
             if copy is not None:
                 copy.received_us = now
         elif name == "messages.read":
-            copy = self._copy(note.message_id, note.device_id)
+            copy = self._copy(message_id, device_id)
             if copy is not None and copy.read_us is None:
                 copy.read_us = now
         elif name.startswith(_DROPPED):
-            self.copies_pending -= note.count
-            copy = self._copy(note.message_id, note.device_id)
+            self.copies_pending -= count
+            copy = self._copy(message_id, device_id)
             if copy is not None:
                 copy.dropped = name[len(_DROPPED) :]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zentalk_sim.experiment.schema import Costs
 from zentalk_sim.model.clock import draw_clock
 from zentalk_sim.model.ingress import Ingress
-from zentalk_sim.protocol.control import NodeLost, Stop
+from zentalk_sim.protocol.control import Command, NodeLost, Stop
 from zentalk_sim.protocol.effects import (
     Abort,
     Accept,
@@ -36,6 +36,7 @@ from zentalk_sim.protocol.streams import Streams
 from zentalk_sim.protocol.upgrade import UpgradeRequest
 
 if TYPE_CHECKING:
+    from zentalk_sim.model.line import Line
     from zentalk_sim.model.rest_line import RestLine
     from zentalk_sim.model.websocket import WebSocket
     from zentalk_sim.model.world import World
@@ -66,13 +67,18 @@ class RelayNode:
         self.epoch = 0
         self.open_connections = 0
         self.sockets: dict[int, WebSocket] = {}
+        self.backlogged: dict[Line, None] = {}
+        """Connections with something in their outbox, or that had until lately."""
         self.requests: dict[int, tuple[RestLine, int]] = {}
         self.relay: Relay | None = None
         self.ingress: Ingress | None = None
         self._armed_us: int | None = None
         self._boots = 0
         settings = world.experiment.relay
-        self._store_latency_us = settings.store_latency_us
+        self.store_latency_us = settings.store_latency_us
+        """What a commit takes at present."""
+        self._committed_us = 0
+        """When the last effects under way are committed; what a slow store held up is not overtaken."""
         self.costs = settings.ingress.costs
         """What work costs at present."""
         self._slowed: dict[int, float] = {}
@@ -89,8 +95,8 @@ class RelayNode:
             Abort: self._abort,
             Publish: self._publish,
             Respond: self._respond,
-            Push: self._nothing,
-            ClearPush: self._nothing,
+            Push: self._push,
+            ClearPush: self._clear_push,
         }
         self._boot()
 
@@ -118,6 +124,11 @@ class RelayNode:
             tokens=world.tokens,
             node=self.name,
         )
+        self._notes = world.tracer is not None
+        if world.tracer is not None:
+            self.relay = world.tracer.tape(self.relay, self)
+        else:
+            self.relay.tell_facts(self._tell)
         settings = world.experiment.relay.ingress
         self.ingress = Ingress(settings.workers, settings.accept_backlog, self.kernel.now) if settings.enabled else None
         self._armed_us = None
@@ -144,9 +155,15 @@ class RelayNode:
         self.epoch += 1
         if self.state == UP:
             self.dead_since_us = self.kernel.now if state == DEAD else _LONG_AGO_US
+            halted = getattr(self.relay, "halted", None)
+            if halted is not None:
+                # A core on tape, whose connections end here.
+                halted(self.now())
             self.relay = None
             self.open_connections = 0
+            self._committed_us = 0
             self.requests.clear()
+            self.backlogged.clear()
             sockets, self.sockets = self.sockets, {}
             for socket in sockets.values():
                 socket.device.node_gone(socket)
@@ -185,6 +202,12 @@ class RelayNode:
         if self.relay is not None:
             self._take(self.relay.control(NodeLost(name), self.now()))
 
+    def command(self, command: Command) -> Any:
+        """Carry out an operator's command; its result. Raises ProtocolError where it names what there is not."""
+        assert self.relay is not None
+        self._take(self.relay.control(command, self.now()))
+        return self.relay.result if self.relay is not None else None
+
     # --- inputs --------------------------------------------------------------------------------------
 
     def work(self, epoch: int, cost_us: int, not_before_us: int, then: Callable[..., None], *arguments: Any) -> int:
@@ -201,9 +224,21 @@ class RelayNode:
         if epoch == self.epoch:
             then(*arguments)
 
+    def memory_bytes(self) -> int:
+        """What its connections take: sockets, TLS and outboxes, those not yet upgraded and REST's among them."""
+        memory = self.world.experiment.relay.ingress.memory
+        waiting = sum(line.waiting_at_node()[1] for line in list(self.backlogged))
+        return self.open_connections * (memory.connection_bytes + memory.tls_bytes) + waiting
+
     def connect(self, socket: WebSocket, request: UpgradeRequest) -> None:
         """An upgrade request."""
         assert self.relay is not None
+        memory = self.world.experiment.relay.ingress.memory
+        if memory.limit_bytes is not None and self.memory_bytes() > memory.limit_bytes:
+            for name in ("connections.refused.503", "upgrades.refused", "upgrades.refused_for_memory"):
+                self.world.recorder.count(name)
+            socket.refused(503, self.world.protocol.upgrade.retry_after_s)
+            return
         self.sockets[socket.conn] = socket
         self._take(self.relay.connect(socket.conn, request, self.now()))
 
@@ -249,15 +284,19 @@ class RelayNode:
         return due_us if due_us is None or self.clock is None else self.clock.instant(due_us)
 
     def _arm(self) -> None:
-        due_us = self._due_us()
+        assert self.relay is not None
+        due_us = self.relay.next_timeout() if self.clock is None else self._due_us()
         if due_us is not None and (self._armed_us is None or due_us < self._armed_us):
             self._armed_us = due_us
             self.kernel.timer_at(max(due_us, self.kernel.now), self._on_timer, self.epoch, due_us)
 
+    def _disarm(self) -> None:
+        self._armed_us = None
+
     def _on_timer(self, epoch: int, armed_us: int) -> None:
         if epoch != self.epoch or armed_us != self._armed_us or self.relay is None:
             return
-        self._armed_us = None
+        self._disarm()
         due_us = self._due_us()
         if due_us is not None and due_us <= self.kernel.now:
             self._take(self.relay.handle_timeout(self.now()))
@@ -273,29 +312,36 @@ class RelayNode:
             if type(effect) is Note:
                 self.world.recorder.note(effect, self.kernel.now)
 
+    def _tell(self, name: str, count: int, message_id: str | None, device_id: str | None, value_us: int | None) -> None:
+        """Count a fact at once, since the store has changed."""
+        self.world.recorder.fact(self.kernel.now, name, count, message_id, device_id, value_us)
+
     def _take(self, effects: list[Effect]) -> None:
         """Count the notes now, since the store has changed; send the rest out once it is committed."""
         if effects:
-            recorder = self.world.recorder
-            outgoing: list[Effect] = []
-            for effect in effects:
-                if type(effect) is Note:
-                    recorder.note(effect, self.kernel.now)
+            if self._notes:
+                self._count_notes(effects)
+                effects = [effect for effect in effects if type(effect) is not Note]
+            if effects:
+                now: int = self.kernel.now
+                at_us = max(now + self.store_latency_us, self._committed_us)
+                if at_us > now:
+                    self._committed_us = at_us
+                    self.kernel.call_with(at_us, self._apply, (self.epoch, effects))
                 else:
-                    outgoing.append(effect)
-            if outgoing:
-                if self._store_latency_us:
-                    at_us = self.kernel.now + self._store_latency_us
-                    self.kernel.call_at(at_us, self._apply, self.epoch, outgoing)
-                else:
-                    self._apply(self.epoch, outgoing)
+                    self._apply(self.epoch, effects)
         if self.relay is not None:
             self._arm()
 
     def _apply(self, epoch: int, effects: list[Effect]) -> None:
         if epoch == self.epoch:
+            handlers = self._handlers
             for effect in effects:
-                self._handlers[type(effect)](effect)
+                handlers[type(effect)](effect)
+
+    def apply_now(self, effects: list[Effect]) -> None:
+        """Send effects out without waiting for a commit, as what a node that is about to die still gets out."""
+        self._apply(self.epoch, effects)
 
     def _send(self, effect: Send) -> None:
         socket = self.sockets.get(effect.conn)
@@ -332,7 +378,7 @@ class RelayNode:
         socket = self.sockets.pop(effect.conn, None)
         if socket is not None:
             self.world.recorder.count(f"connections.refused.{effect.status}")
-            socket.refused(effect.status)
+            socket.refused(effect.status, effect.retry_after_s)
 
     def _close(self, effect: Close) -> None:
         socket = self.sockets.get(effect.conn)
@@ -353,5 +399,8 @@ class RelayNode:
             line, fetch = found
             line.respond(fetch, effect.status, effect.body)
 
-    def _nothing(self, effect: Effect) -> None:
-        """Pushes go to a push service outside of the model; notes count them."""
+    def _push(self, effect: Push) -> None:
+        self.world.pushes.send(effect.device_id)
+
+    def _clear_push(self, effect: ClearPush) -> None:
+        self.world.pushes.clear(effect.device_id)

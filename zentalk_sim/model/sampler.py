@@ -38,6 +38,7 @@ class Sampler:
             self._take_causes(now, step_us)
         for node in world.nodes:
             add((now, "node.connections", node.name, float(len(node.sockets))))
+            add((now, "memory_bytes", node.name, float(node.memory_bytes())))
             ingress = node.ingress
             if ingress is None or not node.up:
                 continue

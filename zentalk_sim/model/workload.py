@@ -49,6 +49,8 @@ class Conduct:
         self._diurnal = workload.diurnal if workload.pattern == "diurnal" else None
         self._burst = workload.burst if workload.pattern == "bursty" else None
         self._has_habits = has_habits(workload)
+        self.is_over = False
+        """Nobody sends any more; what is under way goes on."""
         self._unread: dict[int, list[str]] = {}
         """Device → what its user reads once back."""
 
@@ -94,6 +96,8 @@ class Conduct:
 
     def _send(self, device: Device) -> None:
         assert device.sending is not None
+        if self.is_over:
+            return
         if self._is_due(device):
             contacts = device.member.person.contacts
             to = self._people[contacts[device.sending.between(0, len(contacts) - 1)]]
@@ -118,6 +122,8 @@ class Conduct:
         habits.typed(to)
 
     def _hand_over(self, device: Device, to: Person, size: int, left: int) -> None:
+        if self.is_over:
+            return
         if not self._is_away(device):
             device.send(to, ciphertext(size))
         if left:

@@ -13,6 +13,7 @@ from zentalk_sim.model.device import Device
 from zentalk_sim.model.faults_schedule import FaultSchedule
 from zentalk_sim.model.kernel import Kernel
 from zentalk_sim.model.population import Member, Person, build_population, issue_token, register
+from zentalk_sim.model.pushes import Pushes
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.relay_node import RelayNode
 from zentalk_sim.model.tracer import Tracer
@@ -64,14 +65,26 @@ class World:
         self.balancer = Balancer(relay.balancer, self.nodes, relay.failure_detection_us)
         by_name = {node.name: node for node in self.nodes}
         self.bus = Bus(self.kernel, by_name, relay.bus_latency_us, relay.bus_loss, self.streams.fresh("bus"))
-        members = build_population(experiment, self.streams, self.crypto)
-        register(members, self.store, self.start_us)
-        self.conduct = Conduct(experiment.workload, self.kernel, _people(members), self.streams)
+        members = self.populate()
+        self.conduct = self.conduct_of(members)
+        self.pushes = Pushes(self)
         self.devices = [self._device(member) for member in members]
+        if tracer is not None:
+            tracer.begin(experiment, self.store, self.start_us)
         self.faults = FaultSchedule(self)
         self.faults.begin()
         for device in self.devices:
             self.conduct.begin(device)
+
+    def populate(self) -> list[Member]:
+        """The devices of this world, their users registered; another world may have another population."""
+        members = build_population(self.experiment, self.streams, self.crypto)
+        register(members, self.store, self.start_us)
+        return members
+
+    def conduct_of(self, members: list[Member]) -> Conduct:
+        """What the users do, by the experiment's workload; in another world by a script."""
+        return Conduct(self.experiment.workload, self.kernel, _people(members), self.streams)
 
     def next_number(self) -> int:
         """A number not given before in this world: connections and requests."""

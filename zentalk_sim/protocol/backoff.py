@@ -8,6 +8,8 @@ Jitter" (AWS Architecture Blog, 2015) for the others. With d = min(cap, base · 
 - ``equal``: d/2 plus uniform in [0, d/2].
 - ``full``: uniform in [0, d].
 - ``decorrelated``: min(cap, uniform in [base, 3 · the wait before]); the first wait takes base for the one before.
+- ``server_directed``: after a refusal that carried Retry-After (RFC 9110 §10.2.3), that time plus uniform in [0, d],
+  so that those refused together do not come back together, and spread further with each refusal; else as ``spec``.
 """
 
 from __future__ import annotations
@@ -22,14 +24,17 @@ def exponential_us(config: BackoffConfig, attempt: int) -> int:
     return min(config.cap_ms, config.base_ms << min(attempt, 64)) * 1000
 
 
-def delay_us(config: BackoffConfig, attempt: int, previous_us: int, stream: Stream) -> int:
+def delay_us(config: BackoffConfig, attempt: int, previous_us: int, stream: Stream, told_us: int | None = None) -> int:
     """The wait before attempt k = 0, 1, … in µs. ``previous_us`` is the wait before the last one, 0 if none was.
 
-    Draws one word from ``stream``, or none under policy ``none``.
+    ``told_us`` is the server's own delay, None where it named none; only ``server_directed`` heeds it. Draws one word
+    from ``stream``, or none under policy ``none``.
     """
     d = exponential_us(config, attempt)
     match config.policy:
-        case "spec":
+        case "server_directed" if told_us is not None:
+            return told_us + stream.between(0, d)
+        case "spec" | "server_directed":
             return d + stream.between(0, int(d * config.jitter))
         case "none":
             return 0

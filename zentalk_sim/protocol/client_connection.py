@@ -23,6 +23,7 @@ from zentalk_sim.protocol.client_effects import (
     NeedToken,
     StateChanged,
 )
+from zentalk_sim.protocol.client_host import MAX_RETRY_AFTER_S
 from zentalk_sim.protocol.client_session import Session
 from zentalk_sim.protocol.client_state import TRANSITIONS, ClientState, Event
 from zentalk_sim.protocol.close_policy import CloseAction, close_action, close_cause
@@ -51,6 +52,7 @@ class ConnectionLife(ABC):
         "_next_known",
         "_next_us",
         "_rate_limited_us",
+        "_told_us",
         "_waited_us",
         "_waits_for_token",
         "attempts",
@@ -85,6 +87,8 @@ class ConnectionLife(ABC):
         self._waited_us = 0
         self._cool_until_us = 0
         self._rate_limited_us: int | None = None
+        self._told_us: int | None = None
+        """What the Retry-After of the last refused upgrade asked for."""
         self._waits_for_token = False
         self._due_us: int | None = None
         self._next_us: int | None = None
@@ -129,9 +133,10 @@ class ConnectionLife(ABC):
     def _begin(self, now: int) -> Effects:
         """R-13.1: what was due strictly before this input runs first, each at its own instant."""
         out: Effects = []
-        while (due := self.next_timeout()) is not None and due < now:
-            self._next_known = False
-            self._fire(due, out)
+        if not self._next_known or (self._next_us is not None and self._next_us < now):
+            while (due := self.next_timeout()) is not None and due < now:
+                self._next_known = False
+                self._fire(due, out)
         self._next_known = False
         return out
 
@@ -183,11 +188,17 @@ class ConnectionLife(ABC):
             self._move("opened", "open", out)
         return out
 
-    def connect_failed(self, now: int, status: int | None = None) -> Effects:
-        """The attempt failed; ``status`` is the upgrade's HTTP status where it was refused (R-3.1)."""
+    def connect_failed(self, now: int, status: int | None = None, retry_after_ms: int | None = None) -> Effects:
+        """The attempt failed; ``status`` is the upgrade's HTTP status where it was refused (R-3.1).
+
+        ``retry_after_ms``: what the refusal's Retry-After asked for, which policy ``server_directed`` heeds, up to a
+        day; a time below 0 is none.
+        """
         out = self._begin(now)
         if self.state is ClientState.CONNECTING:
             action: CloseAction = "token" if status == 401 else "backoff"
+            if retry_after_ms is not None and retry_after_ms >= 0:
+                self._told_us = min(retry_after_ms, MAX_RETRY_AFTER_S * 1000) * 1000
             self._ended(action, "no connection" if status is None else f"refused with {status}", now, out)
         return out
 
@@ -266,7 +277,7 @@ class ConnectionLife(ABC):
         self._due_us = now + self.config.connect_timeout_ms * 1000
         self.attempts += 1
         self._waits_for_token = False
-        self._rate_limited_us = None
+        self._rate_limited_us = self._told_us = None
         query = {"token": self.token, "device_id": self.identity.device_id, "protocol_version": "1"}
         if self.session.resume_token is not None:
             query["resume_token"] = self.session.resume_token
@@ -275,7 +286,8 @@ class ConnectionLife(ABC):
     def _next_wait_us(self) -> int:
         """R-11.2: the wait before the next attempt."""
         stream = self.draw("backoff")
-        self._waited_us = backoff.delay_us(self.config.backoff, self._backoffs, self._waited_us, stream)
+        told_us, self._told_us = self._told_us, None
+        self._waited_us = backoff.delay_us(self.config.backoff, self._backoffs, self._waited_us, stream, told_us)
         self._backoffs += 1
         return self._waited_us
 
@@ -287,11 +299,13 @@ class ConnectionLife(ABC):
             self._leave("stopped", cause, out)
             return
         self._leave("lost", cause, out)
+        if action == "token":
+            # Also where no attempt follows: the application's next one would meet the same end.
+            out.append(NeedToken())
         if self.failures >= self.config.backoff.max_attempts:
             out.append(GaveUp(self.failures))
         elif action == "token":
             self._waits_for_token = True
-            out.append(NeedToken())
         else:
             start = now
             if action == "cooldown":

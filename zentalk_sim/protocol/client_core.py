@@ -179,7 +179,7 @@ class ClientCore(ConnectionLife):
             case "PRESENCE_SET" | "SUBSCRIBE" | "UNSUBSCRIBE" if self._signals is not None:
                 self._signals.refused(kind, frame_id, code, pause_us, now, out)
             case "TOKEN_REFRESH":
-                self.session.refresh_refused(self.config, now)
+                self.session.refresh_refused(self.config, now, pause_us)
 
     # --- Host: what the parts ask -----------------------------------------------------------------
 
@@ -244,12 +244,24 @@ class ClientCore(ConnectionLife):
 
     def _earliest(self) -> int | None:
         due = self._due_us
-        if self.state is ClientState.CONNECTED:
-            due = self.session.heard_us + self.config.silence_timeout_ms * 1000
-            refresh = self.session.refresh_us
+        if self.state is _CONNECTED:
+            session = self.session
+            due = session.heard_us + self.config.silence_timeout_ms * 1000
+            refresh = session.refresh_us
             if refresh is not None and refresh < due:
                 due = refresh
-        for part in (self._outbox, self._receipts, self._signals, self._inbox):
+        # Spelt out, since this runs at every input.
+        outbox = self._outbox
+        if outbox is not None and (outbox.sent or outbox.queue):
+            at = outbox.next_us()
+            if at is not None and (due is None or at < due):
+                due = at
+        receipts = self._receipts
+        if receipts is not None and receipts.waiting:
+            at = receipts.next_us()
+            if at is not None and (due is None or at < due):
+                due = at
+        for part in (self._signals, self._inbox):
             if part is not None:
                 at = part.next_us()
                 if at is not None and (due is None or at < due):
@@ -291,6 +303,9 @@ class ClientCore(ConnectionLife):
         if self._fetches:
             # A page that comes after the next connection's synchronisation began is none of that one's.
             self._fetches = {number: entry for number, entry in self._fetches.items() if entry[0] == "keys"}
+
+
+_CONNECTED: Final = ClientState.CONNECTED
 
 
 def _usable(token: str, expires_at: int) -> bool:

@@ -204,10 +204,11 @@ class Outbox:
 
     def next_us(self) -> int | None:
         """The next drain or time-out; None while there is none or no connection."""
-        if not (self.sent or self.queue) or self._host.state is not ClientState.CONNECTED:
+        sent = self.sent
+        if not (sent or self.queue) or self._host.state is not ClientState.CONNECTED:
             return None
-        due = self._drain_due_us()
-        for entry in self.sent.values():
+        due = self._drain_due_us() if self._resends or self.queue else None
+        for entry in sent.values():
             if entry.status in (SENT, DELAYED) and (due is None or entry.due_us < due):
                 due = entry.due_us
         return due

@@ -11,12 +11,15 @@ from collections import deque
 from zentalk_sim.protocol.client_effects import Count, Effects
 from zentalk_sim.protocol.client_host import TRANSIENT, Host
 from zentalk_sim.protocol.client_state import ClientState
-from zentalk_sim.protocol.errors import RATE_LIMITED
+from zentalk_sim.protocol.errors import RATE_LIMITED, SERVICE_UNAVAILABLE
 from zentalk_sim.protocol.frames import MessageRead, MessageReceived, Payload
 
 RECEIVED = "MESSAGE_RECEIVED"
 READ = "MESSAGE_READ"
-MAX_RECENT = 32
+MAX_RECENT = 1_000
+"""Receipts remembered until no error can come for them any more; a whole page may be refused at once."""
+MAX_AGAIN = 32
+"""Reads that go again after the loss of a connection."""
 
 Receipt = tuple[str, str]
 """(type, message id)"""
@@ -25,7 +28,7 @@ Receipt = tuple[str, str]
 class Receipts:
     """The receipts of one client."""
 
-    __slots__ = ("_drain_us", "_errors", "_host", "_paused", "_recent", "waiting")
+    __slots__ = ("_away", "_drain_us", "_errors", "_host", "_paused", "_recent", "waiting")
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -34,6 +37,7 @@ class Receipts:
         self._paused: dict[str, int] = {}
         """Type → until when it may not be sent."""
         self._errors = 0
+        self._away = 0
         self._drain_us = 0
 
     def add(self, kind: str, message_id: str, now: int, out: Effects) -> None:
@@ -42,6 +46,8 @@ class Receipts:
         if connected and self._open(kind, now) and not (kind == READ and self.waiting):
             self._send(kind, message_id, now, out)
             return
+        # What waits behind another kind's pause is due from now on, not since whenever the last one was sent.
+        self._drain_us = max(self._drain_us, now)
         waiting = self._queue()
         if len(waiting) >= self._host.config.queue.max_receipts:
             waiting.popleft()
@@ -66,23 +72,28 @@ class Receipts:
 
     def connected(self, now: int, out: Effects) -> None:
         """After AUTH_SUCCESS: what waits goes, one per drain interval."""
-        self._errors = 0
+        self._errors = self._away = 0
         self._pump(now, out)
 
     def lost(self) -> None:
         """The connection is gone: reads sent just before may be lost with it and go again."""
-        again = [(kind, message_id) for kind, message_id, _ in self._recent.values() if kind == READ]
+        again = self._recent_reads()
         if again:
             self._queue().extendleft(reversed(again))
         self._recent.clear()
 
     def all(self) -> list[Receipt]:
         """What a snapshot keeps: reads sent just now, which may be lost with the application, and what waits."""
-        recent = [(kind, message_id) for kind, message_id, _ in self._recent.values() if kind == READ]
-        return recent + list(self.waiting or ())
+        return self._recent_reads() + list(self.waiting or ())
+
+    def _recent_reads(self) -> list[Receipt]:
+        recent = list(self._recent.values())[-MAX_AGAIN:]
+        return [(kind, message_id) for kind, message_id, _ in recent if kind == READ]
 
     def forget(self, now: int) -> None:
         """Forget receipts sent so long ago that no error comes for them any more."""
+        if not self._recent:
+            return
         horizon = now - self._host.config.queue.ack_timeout_ms * 1000
         self._recent = {key: entry for key, entry in self._recent.items() if entry[2] > horizon}
 
@@ -92,12 +103,17 @@ class Receipts:
         if entry is None:
             return False
         kind, message_id, _ = entry
-        if code in TRANSIENT and self._errors < self._host.config.queue.max_retries:
+        if code == SERVICE_UNAVAILABLE:
+            # The store is away for all: a confirmation that were given up would leave its copy unconfirmed for good.
+            pause_us = self._host.backoff_us(self._away)
+            self._away += 1
+        elif code in TRANSIENT and self._errors < self._host.config.queue.max_retries:
             pause_us = self._host.backoff_us(self._errors)
             self._errors += 1
         elif code != RATE_LIMITED:
             out.append(Count("receipts.refused"))
             return True
+        self._drain_us = max(self._drain_us, now)
         self._queue().appendleft((kind, message_id))
         self._paused[kind] = max(self._paused.get(kind, 0), now + pause_us)
         return True

@@ -29,6 +29,7 @@ class Session:
         "offset_us",
         "ready",
         "refresh_id",
+        "refresh_paused_us",
         "refresh_us",
         "resume_token",
         "seq",
@@ -53,6 +54,8 @@ class Session:
         """When the token expires, by the client's own clock."""
         self.refresh_us: int | None = None
         self.refresh_id: str | None = None
+        self.refresh_paused_us = 0
+        """No refresh before this instant: the relay's limit counts on over connections (R-11.5)."""
 
     def open(self) -> None:
         """A new connection: nothing of the old one's keys holds."""
@@ -115,15 +118,15 @@ class Session:
         if config.token_refresh == "never":
             self.refresh_us = None
         elif stream is None:
-            self.refresh_us = max(now, opens_us)
+            self.refresh_us = max(now, opens_us, self.refresh_paused_us)
         else:
-            self.refresh_us = max(now, opens_us + stream.between(0, _FIRST_HOUR_US))
+            self.refresh_us = max(now, opens_us + stream.between(0, _FIRST_HOUR_US), self.refresh_paused_us)
 
     def warned(self, seconds_remaining: int, config: ClientConfig, now: int) -> None:
         """TOKEN_EXPIRING: refresh by the end of the window's first hour, which the relay's clock tells better."""
         if config.token_refresh == "never" or self.refresh_id is not None:
             return
-        latest = now + max(0, seconds_remaining * 1_000_000 - _FIRST_HOUR_US)
+        latest = max(now + max(0, seconds_remaining * 1_000_000 - _FIRST_HOUR_US), self.refresh_paused_us)
         self.refresh_us = latest if self.refresh_us is None else min(self.refresh_us, latest)
 
     def refresh(self, identity: Identity, crypto: Crypto, config: ClientConfig, now: int) -> TokenRefresh:
@@ -133,7 +136,8 @@ class Session:
             session_token=self.token, signature=crypto.sign(identity.identity_secret, self.token.encode("ascii"))
         )
 
-    def refresh_refused(self, config: ClientConfig, now: int) -> None:
-        """R-11.7: after a refusal again in 20 minutes."""
+    def refresh_refused(self, config: ClientConfig, now: int, pause_us: int) -> None:
+        """R-11.7: after a refusal again in 20 minutes, or when a limit's ``retry_after`` is over (R-11.5)."""
         self.refresh_id = None
-        self.refresh_us = now + config.refresh_retry_ms * 1000
+        self.refresh_paused_us = now + pause_us
+        self.refresh_us = now + max(config.refresh_retry_ms * 1000, pause_us)

@@ -39,6 +39,7 @@ class _Image(Struct, forbid_unknown_fields=True):
     presence: SettableStatus | None
     topics: dict[str, int]
     shown: list[tuple[str, str]]
+    offset_us: int = 0
 
 
 def take(client: Client) -> bytes:
@@ -62,6 +63,7 @@ def take(client: Client) -> bytes:
         presence=signals.presence if signals is not None else None,
         topics=signals.surely_held() if signals is not None else {},
         shown=inbox.remembered() if inbox is not None else [],
+        offset_us=client.session.offset_us,
     )
     return msgspec.msgpack.encode(image)
 
@@ -79,6 +81,8 @@ def put(client: Client, snapshot: bytes) -> None:
     client.token = image.token
     client.session.resume_token = image.resume_token
     client.session.seq = image.seq
+    # Without it a device whose clock is off could ask for no token before it is challenged again.
+    client.session.offset_us = image.offset_us
     client.last_id = image.last_id
     client._ids = _ids_at(client, image.ids)
     client._drawn_backoff, client._drawn_nonce, client._drawn_refresh = image.draws

@@ -3,6 +3,10 @@
 R-11.6: a message is known by (``from``, ``id``). R-6.6: on SYNC_REQUIRED the client asks for the oldest page at
 offset 0, confirms it, and repeats until the mailbox is empty; live MESSAGE_NEW wait meanwhile. What waits is still
 in the mailbox, unconfirmed, so that nothing is lost if the connection goes, or if too many wait.
+
+A page confirmed by REST is gone from the mailbox when the answer is there, and only then is the next one asked for, so
+that nothing comes twice. MESSAGE_RECEIVED frames have no answer and may be overtaken by the next request: then the
+mailbox is known to be empty when a page brings nothing new.
 """
 
 from __future__ import annotations
@@ -55,7 +59,7 @@ def read_page(body: Any) -> list[tuple[str, MessageNew]] | None:
 class Inbox:
     """What one client has been sent."""
 
-    __slots__ = ("_held", "_host", "_retry_us", "_shown", "_tries", "syncing")
+    __slots__ = ("_held", "_host", "_oldest", "_retry_us", "_shown", "_stuck", "_tries", "syncing")
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -64,6 +68,10 @@ class Inbox:
         self.syncing = False
         self._held: list[tuple[str, MessageNew]] = []
         self._tries = 0
+        self._oldest = ""
+        """The first message of the last page confirmed by REST."""
+        self._stuck = False
+        """It is the first of this page too, although the relay said that it had taken it out."""
         self._retry_us: int | None = None
 
     # --- showing ----------------------------------------------------------------------------------
@@ -107,6 +115,7 @@ class Inbox:
         if not self.syncing:
             self.syncing = True
             self._tries = 0
+            self._oldest = ""
             self._ask(now, out)
 
     def _ask(self, now: int, out: Effects) -> None:
@@ -136,6 +145,8 @@ class Inbox:
         if fresh:
             self._tries = 0
         if by_rest:
+            self._stuck = page[0][0] == self._oldest
+            self._oldest = page[0][0]
             body = msgspec.json.encode({"message_ids": [message_id for message_id, _ in page]})
             self._host.fetch("ack", "", "POST", "/api/messages/ack", body, now, out)
         elif fresh:
@@ -152,10 +163,14 @@ class Inbox:
         """POST /api/messages/ack was answered: the next page, or after a failure the same one again."""
         if not self.syncing:
             return
-        if status == 200:
-            self._ask(now, out)
-        else:
+        if status != 200:
+            self._oldest = ""
             self._failed(status, now, out)
+        elif self._stuck:
+            # Ask again, but not in a tight loop.
+            self._retry(now, out)
+        else:
+            self._ask(now, out)
 
     def _failed(self, status: int, now: int, out: Effects) -> None:
         out.append(Count("sync.request_failed"))

@@ -61,46 +61,29 @@ class _Salvage(Struct):
     id: Any = UNSET
 
 
-class Incoming:
+class Incoming(Struct, gc=False):
     """A frame as it came in: the envelope read, the payload not yet typed unless it travelled as an object."""
 
-    __slots__ = ("binary", "id", "id_as_sent", "message_mac", "payload", "raw_payload", "seq", "timestamp", "type")
+    type: str
+    id_as_sent: str
+    """As it stands in the frame; what a MAC covers."""
+    timestamp: int
+    raw_payload: bytes | None = None
+    payload: Payload | None = None
+    seq: int | None = None
+    message_mac: bytes | None = None
+    binary: bool = False
 
-    def __init__(
-        self,
-        type: str,
-        id: str,
-        timestamp: int,
-        *,
-        raw_payload: bytes | None = None,
-        payload: Payload | None = None,
-        seq: int | None = None,
-        message_mac: bytes | None = None,
-        binary: bool = False,
-    ) -> None:
-        self.type = type
-        self.id = id.lower()
-        self.id_as_sent = id
-        """As it stands in the frame; what a MAC covers."""
-        self.timestamp = timestamp
-        self.raw_payload = raw_payload
-        self.payload = payload
-        self.seq = seq
-        self.message_mac = message_mac
-        self.binary = binary
+    @property
+    def id(self) -> str:
+        """The frame's id in lower case, in which ids are compared."""
+        return self.id_as_sent.lower()
 
     @classmethod
     def of(cls, frame: Frame) -> Incoming:
         """A frame that travelled by reference (fidelity ``frames``)."""
-        return cls(
-            frame.type,
-            frame.id,
-            frame.timestamp,
-            payload=frame.payload,
-            seq=frame.seq,
-            message_mac=frame.message_mac,
-            binary=type(frame) is BinaryFrame,
-        )
+        binary = type(frame) is BinaryFrame
+        return cls(frame.type, frame.id, frame.timestamp, None, frame.payload, frame.seq, frame.message_mac, binary)
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode

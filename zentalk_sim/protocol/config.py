@@ -180,7 +180,7 @@ class RelayConfig(_Section, frozen=True):
 class BackoffConfig(_Section, frozen=True):
     """R-11.2: wait d = min(cap, base · 2ᵏ) plus jitter uniform in [0, jitter · d] before attempt k."""
 
-    policy: Literal["spec", "none", "equal", "full", "decorrelated"] = "spec"
+    policy: Literal["spec", "none", "equal", "full", "decorrelated", "server_directed"] = "spec"
     base_ms: PositiveMs = 1_000
     cap_ms: PositiveMs = 30_000
     jitter: Annotated[float, Meta(ge=0, le=1)] = 0.1
@@ -211,8 +211,12 @@ class ClientConfig(_Section, frozen=True):
     rate_limited_cooldown_ms: PositiveMs = 60_000
     fetch_page: Annotated[int, Meta(ge=1, le=200)] = 100
     fetch_timeout_ms: PositiveMs = 30_000
-    ack_by: Literal["frame", "rest"] = "frame"
-    """Confirm fetched messages one by one with MESSAGE_RECEIVED, or all of a page by REST (R-6.6)."""
+    ack_by: Literal["frame", "rest"] = "rest"
+    """Confirm fetched messages one by one with MESSAGE_RECEIVED, or all of a page by REST (R-6.6).
+
+    Frames go over another connection than the request for the next page, which may overtake them and bring what they
+    confirm once more; REST's answer says that the page is gone from the mailbox.
+    """
     send_mac: bool = True
     send_seq: bool = True
     trust_server_time: bool = True

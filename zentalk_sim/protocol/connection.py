@@ -64,17 +64,22 @@ class Connection(Struct):
 
     def next_due_us(self) -> int | None:
         """The earliest deadline."""
-        due = None
-        for at in (
-            self.auth_due_us,
-            self.ping_due_us,
-            self.pong_due_us,
-            self.warn_due_us,
-            self.away_due_us,
-            self.look_due_us,
-        ):
-            if at is not None and (due is None or at < due):
-                due = at
+        due = self.pong_due_us
+        at = self.ping_due_us
+        if at is not None and (due is None or at < due):
+            due = at
+        at = self.look_due_us
+        if at is not None and (due is None or at < due):
+            due = at
+        at = self.away_due_us
+        if at is not None and (due is None or at < due):
+            due = at
+        at = self.warn_due_us
+        if at is not None and (due is None or at < due):
+            due = at
+        at = self.auth_due_us
+        if at is not None and (due is None or at < due):
+            due = at
         return due
 
     def clear_deadlines(self) -> None:

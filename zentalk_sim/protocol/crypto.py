@@ -1,7 +1,7 @@
 """Signatures and MACs, real and modelled, behind one interface.
 
 ``Ed25519`` is what travels on real wires: Ed25519 (RFC 8032) by PyNaCl, HKDF-SHA256 (RFC 5869), HMAC-SHA256.
-``Modelled`` stands for it in simulations of fidelity ``frames``: keyed BLAKE2b of the same lengths, whose CPU
+``Modelled`` stands for it in simulations of fidelity ``frames``: keyed hashes of the same lengths, whose CPU
 cost the experiment states. It keeps every decision (a signature of another key or other data fails) and no secret.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 from hashlib import blake2b
 from typing import Protocol
+from zlib import crc32
 
 from nacl.bindings import crypto_sign_open, crypto_sign_seed_keypair
 from nacl.exceptions import BadSignatureError
@@ -101,5 +102,8 @@ class Modelled:
         return blake2b(token.encode(), key=challenge, digest_size=32).digest()
 
     def message_mac(self, key: bytes, type: str, id: str, timestamp: int, payload: bytes) -> bytes:
-        """A keyed hash over the same material."""
-        return blake2b(mac_input(type, id, timestamp, payload), key=key, digest_size=32).digest()
+        """The key, but for its last four bytes, which are a checksum over the same material.
+
+        Two for each frame of an authenticated client, so it is the cheapest that tells other keys and material apart.
+        """
+        return key[:28] + crc32(mac_input(type, id, timestamp, payload), crc32(key)).to_bytes(4, "big")

@@ -79,5 +79,7 @@ def handle_pong(node: Node, conn: Connection, payload: Pong, now: int) -> None:
     node.note("rtt", conn=conn, value_us=conn.rtt_us)
     if not conn.ping_missed:
         conn.pong_due_us = None
+        # What stood for the time-out is overtaken, and a later timer armed in its place.
+        conn.armed_us = None
         # Where the interval is set shorter than the time-out, the next may be overdue: then it is due now.
         conn.ping_due_us = max(now, conn.ping_sent_us + interval_us(node, conn))

@@ -192,8 +192,7 @@ def _is_derived_of_some(node: Node, conversation: str) -> bool:
     """
     if not _has_derived_form(conversation) or len(node.store.users) > _MOST_USERS_FOR_PAIRS:
         return False
-    addresses = list(node.store.users)
-    return any(conversation_id(a, b) == conversation for i, a in enumerate(addresses) for b in addresses[i:])
+    return node.store.derived_ids.is_of_some(node.store.users, conversation)
 
 
 def find_members(node: Node, conversation: str, user: User) -> tuple[str, str] | None:
@@ -202,9 +201,9 @@ def find_members(node: Node, conversation: str, user: User) -> tuple[str, str] |
     if members is not None and user.address in members:
         return members
     if _has_derived_form(conversation):
-        for other in node.store.users:
-            if conversation_id(user.address, other) == conversation:
-                return (user.address, other)
+        other = node.store.derived_ids.other_of(node.store.users, user, conversation)
+        if other is not None:
+            return (user.address, other)
     return None
 
 

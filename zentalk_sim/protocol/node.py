@@ -7,7 +7,7 @@ handler need know where a device is connected.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from zentalk_sim.protocol.codec import payload_size
@@ -40,6 +40,10 @@ _TEXT_SAFE_CIPHERTEXT_BYTES = 8_192
 """A ciphertext up to this size fits a text frame's 16 384 bytes whatever stands beside it."""
 
 
+Tell = Callable[[str, int, "str | None", "str | None", "int | None"], None]
+"""Takes a fact: its name, count, message id, device id and value."""
+
+
 class Node:
     """The shared state of one relay node."""
 
@@ -64,6 +68,8 @@ class Node:
         self.ended: list[Connection] = []
         """Connections ended by the input under way; their places are given up when it is done."""
         self.out: list[Effect] = []
+        self.tell: Tell | None = None
+        """Where facts are told at once instead of standing as notes among the effects; see ``Relay.tell_facts``."""
         self.real_us: int | None = None
         """Real time of the input under way, where a test clock was moved (R-13.2)."""
         self.skip_pings_until_us = 0
@@ -168,7 +174,9 @@ class Node:
         value_us: int | None = None,
     ) -> None:
         """Report a counted fact."""
-        if conn is not None:
+        if self.tell is not None:
+            self.tell(name, count, message_id, device_id if conn is None else conn.device_id, value_us)
+        elif conn is not None:
             self.out.append(Note(name, count, conn.id, conn.user, conn.device_id, message_id, value_us))
         else:
             self.out.append(Note(name, count, None, user, device_id, message_id, value_us))

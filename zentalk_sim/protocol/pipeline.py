@@ -125,8 +125,10 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
     if user.suspended:
         # Another node's word of it may have been lost on the bus.
         raise CloseConnection(CloseCode.BANNED, "suspended")
-    _check_mac(node, conn, incoming)
-    token_refresh.check_life(node, conn, now)
+    if incoming.message_mac is not None or node.config.integrity == "require":
+        _check_mac(node, conn, incoming)
+    if now >= conn.token_exp_s * 1_000_000:
+        token_refresh.check_life(node, conn, now)
     kind = incoming.type
     payload_type = CLIENT_FRAMES.get(kind)
     if payload_type is None:
@@ -135,8 +137,9 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
                 INVALID_MESSAGE, f"{kind} is sent by the relay only", reason=WRONG_DIRECTION, field="type"
             )
         raise ProtocolError(INVALID_MESSAGE, "no such frame type", reason=UNKNOWN_TYPE, field="type")
-    if incoming.seq is not None:
-        if incoming.seq <= session.seq_in:
+    seq = incoming.seq
+    if seq is not None:
+        if seq <= session.seq_in:
             _settle_run(node, conn, payload_type, incoming)
             raise ProtocolError(
                 INVALID_MESSAGE,
@@ -144,16 +147,18 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
                 reason=SEQUENCE_REPLAYED,
                 field="seq",
             )
-        session.seq_in = incoming.seq
+        session.seq_in = seq
     if kind != "PONG" and not node.is_near(incoming.timestamp, now):
         _settle_run(node, conn, payload_type, incoming)
         raise _out_of_window(now)
-    try:
-        payload = _payload_of(node, payload_type, incoming)
-    except ProtocolError as error:
-        if error.reason != MALFORMED:
-            conn.malformed_in_a_row = 0
-        raise
+    payload: Any = incoming.payload
+    if type(payload) is not payload_type or payload_type is Topics:
+        try:
+            payload = _payload_of(node, payload_type, incoming)
+        except ProtocolError as error:
+            if error.reason != MALFORMED:
+                conn.malformed_in_a_row = 0
+            raise
     if kind == "PONG":
         heartbeat.handle_pong(node, conn, payload, now)
         return

@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from zentalk_sim.protocol import authentication, control, heartbeat, mailbox, pipeline, rest, token_refresh
 from zentalk_sim.protocol import presence as presence_rules
@@ -26,28 +25,13 @@ from zentalk_sim.protocol.crypto import Crypto, Ed25519, Modelled
 from zentalk_sim.protocol.effects import BusEvent, Close, ConnId, Effect, Forward, Kick, NewCopy, RequestId
 from zentalk_sim.protocol.errors import CloseCode, ProtocolError
 from zentalk_sim.protocol.frames import Frame
-from zentalk_sim.protocol.node import Node
-from zentalk_sim.protocol.records import StoreImage
+from zentalk_sim.protocol.node import Node, Tell
+from zentalk_sim.protocol.relay_image import RelayImage as RelayImage
 from zentalk_sim.protocol.rest_types import Request
 from zentalk_sim.protocol.store import MemoryStore
 from zentalk_sim.protocol.streams import Streams
 from zentalk_sim.protocol.tokens import JwtAuthority, ModelledAuthority, TokenAuthority
 from zentalk_sim.protocol.upgrade import UpgradeRequest
-
-
-class RelayImage(Struct):
-    """All of a relay in one record."""
-
-    name: str
-    now_us: int
-    seed: bytes
-    boot: int
-    stream_counters: dict[str, int]
-    connections: list[Connection]
-    timers: list[tuple[int, str, Any]]
-    expiry_armed: bool
-    store: StoreImage
-    skip_pings_until_us: int = 0
 
 
 def _authority(seed: bytes, crypto: Crypto) -> TokenAuthority:
@@ -102,6 +86,13 @@ class Relay:
         """The instant of the last input."""
         return self._now_us
 
+    def tell_facts(self, tell: Tell) -> None:
+        """From now on tell every counted fact to ``tell`` as it happens; no effect is a ``Note`` any more.
+
+        For a face that only counts: it saves a record a fact, and a look at every effect.
+        """
+        self._node.tell = tell
+
     def jwks(self) -> dict[str, Any]:
         """The token-signing key as a JWK Set (R-3.3)."""
         return self._node.tokens.jwks()
@@ -143,9 +134,11 @@ class Relay:
 
     def receive_frame(self, conn: ConnId, frame: Frame, now: int, real_us: int | None = None) -> list[Effect]:
         """A frame by reference (fidelity ``frames``)."""
-        found = self._begin_on(conn, now, real_us)
-        if found is not None:
-            pipeline.receive(self._node, found, Incoming.of(frame), now)
+        self._begin(now, real_us)
+        node = self._node
+        found = node.conns.get(conn)
+        if found is not None and found.state != "ended":
+            pipeline.receive(node, found, Incoming.of(frame), now)
         return self._finish(now)
 
     def note_arrival(self, conn: ConnId, now: int) -> None:
@@ -213,7 +206,18 @@ class Relay:
 
     def next_timeout(self) -> int | None:
         """The instant at which ``handle_timeout`` wants to be called, in µs; None if nothing is due."""
-        return self._node.timers.next_us()
+        node = self._node
+        heap = node.timers.heap
+        while heap:
+            at, _, kind, key = heap[0]
+            if kind == "conn":
+                conn = node.conns.get(key)  # type: ignore[call-overload]
+                if conn is None or conn.armed_us != at:
+                    # Overtaken by another timer: nobody need wake up for it.
+                    node.timers.pop()
+                    continue
+            return at
+        return None
 
     def handle_timeout(self, now: int) -> list[Effect]:
         """Run every timer due at or before ``now``, each at its own instant and in order."""
@@ -226,8 +230,8 @@ class Relay:
             raise ValueError(f"time went back from {self._now_us} to {now}")
         node = self._node
         node.real_us = real_us
-        next_us = node.timers.next_us()
-        if next_us is not None and next_us < now:
+        heap = node.timers.heap
+        if heap and heap[0][0] < now:
             self._run_timers(now)
         self._now_us = now
 
@@ -245,16 +249,18 @@ class Relay:
 
     def _finish(self, now: int) -> list[Effect]:
         node = self._node
-        while node.ended:
-            authentication.lose(node, node.ended.pop(0), now)
-        out, node.out = node.out, []
+        if node.ended:
+            while node.ended:
+                authentication.lose(node, node.ended.pop(0), now)
+        out = node.out
+        node.out = []
         return out
 
     def _run_timers(self, before_us: int) -> None:
         node = self._node
         timers = node.timers
-        while (at := timers.next_us()) is not None and at < before_us:
-            _, _, kind, key = timers.pop()
+        while timers.heap and timers.heap[0][0] < before_us:
+            at, _, kind, key = timers.pop()
             if kind == "conn":
                 self._run_connection(key, at)
             elif kind == "typing":

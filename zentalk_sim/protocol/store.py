@@ -14,6 +14,7 @@ import msgspec
 
 from zentalk_sim.protocol.config import DedupConfig, Limit
 from zentalk_sim.protocol.dedup import SeenIds
+from zentalk_sim.protocol.derived_ids import DerivedIds
 from zentalk_sim.protocol.errors import SERVICE_UNAVAILABLE, ProtocolError
 from zentalk_sim.protocol.frames import RELAY_FRAMES
 from zentalk_sim.protocol.ratelimit import LimitState, fresh
@@ -53,6 +54,8 @@ class MemoryStore:
         self.limits: dict[tuple[str, str], LimitState] = {}
         self.presence: dict[str, dict[str, Presence]] = {}
         """Address → connected device → where; the presence cache of the cluster."""
+        self._places: dict[str, int] | None = None
+        """Node → entries of ``presence`` that name it, once anybody asked for those of a node."""
         self.ip_connections: dict[str, int] = {}
         """IP → connections on all nodes; those of one node are in ``node_ips``."""
         self.node_ips: dict[str, dict[str, int]] = {}
@@ -64,6 +67,8 @@ class MemoryStore:
         self.typing: dict[tuple[str, str, str], tuple[int, int | None]] = {}
         """(user, device, conversation) → last accepted TYPING_START, and when typing stops by itself."""
         self.seen_ids = SeenIds(dedup or DedupConfig())
+        self.derived_ids = DerivedIds()
+        """Whose derived conversations ids are; worked out anew after a restart."""
         self.available = True
         """False while the store is away: what needs it is answered SERVICE_UNAVAILABLE (R-12.2)."""
 
@@ -194,8 +199,12 @@ class MemoryStore:
     def set_connected(self, address: str, device_id: str, presence: Presence) -> None:
         """Note a device as connected; a device connected before goes to the end of the order."""
         devices = self.presence.setdefault(address, {})
-        devices.pop(device_id, None)
+        older = devices.pop(device_id, None)
         devices[device_id] = presence
+        if self._places is not None:
+            self._count_place(presence.node, 1)
+            if older is not None:
+                self._count_place(older.node, -1)
 
     def set_disconnected(self, address: str, device_id: str, conn: int) -> bool:
         """Note the loss of a connection; False where another connection has taken its place."""
@@ -206,7 +215,13 @@ class MemoryStore:
         del devices[device_id]
         if not devices:
             del self.presence[address]
+        if self._places is not None:
+            self._count_place(found.node, -1)
         return True
+
+    def _count_place(self, node: str, change: int) -> None:
+        assert self._places is not None
+        self._places[node] = self._places.get(node, 0) + change
 
     def save_session(self, key: DeviceKey, session: Session) -> None:
         """Begin a device's session, or keep what was changed in it; its counters run on without this."""
@@ -232,6 +247,14 @@ class MemoryStore:
 
     def connections_of_node(self, node: str) -> Iterator[tuple[str, str, Presence]]:
         """(address, device, presence) of every connection a node has, in the order of users."""
+        if self._places is None:
+            self._places = {}
+            for devices in self.presence.values():
+                for presence in devices.values():
+                    self._count_place(presence.node, 1)
+        if not self._places.get(node):
+            # Of many nodes that learn of a death only the first finds anything; the others need not look at everybody.
+            return
         for address, devices in list(self.presence.items()):
             for device_id, presence in list(devices.items()):
                 if presence.node == node:

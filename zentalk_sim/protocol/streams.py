@@ -8,11 +8,18 @@ on a library's choice of algorithm.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
+from struct import Struct
+from typing import Final
 
 _BLOCK_BYTES = 64
 _LAST_WORD = _BLOCK_BYTES - 8
-_TWO_53 = 1 << 53
+_LAST_UUID = _BLOCK_BYTES - 16
+_TO_UNIT = 2.0**-53
+"""Multiplying by a power of two is exact, as dividing would be."""
+_word_at = Struct(">Q").unpack_from
+_VARIANT: Final = "89ab"
 
 
 def seed_bytes(seed: int | str | bytes) -> bytes:
@@ -28,13 +35,19 @@ def seed_bytes(seed: int | str | bytes) -> bytes:
     return blake2b(data, digest_size=32).digest()
 
 
+@lru_cache(maxsize=64)
+def _keyed(key: bytes) -> blake2b:
+    """A hash that has taken in the key; only ever copied."""
+    return blake2b(key=key, digest_size=_BLOCK_BYTES)
+
+
 class Stream:
     """One named sequence of random words."""
 
-    __slots__ = ("_block", "_key", "_name", "_offset", "counter")
+    __slots__ = ("_block", "_keyed", "_name", "_offset", "counter")
 
     def __init__(self, key: bytes, name: bytes, counter: int = 0) -> None:
-        self._key = key
+        self._keyed = _keyed(key)
         self._name = name
         self.counter = counter
         """How many blocks were begun; all that a snapshot needs, the rest of a block being dropped."""
@@ -51,9 +64,10 @@ class Stream:
         parts = [self._block[offset:]]
         have = _BLOCK_BYTES - offset
         while have < count:
-            self._block = blake2b(
-                self.counter.to_bytes(8, "big") + self._name, key=self._key, digest_size=_BLOCK_BYTES
-            ).digest()
+            # A copy of the hash that has taken in the key costs half of beginning with the key.
+            running = self._keyed.copy()
+            running.update(self.counter.to_bytes(8, "big") + self._name)
+            self._block = running.digest()
             self.counter += 1
             parts.append(self._block)
             have += _BLOCK_BYTES
@@ -66,7 +80,8 @@ class Stream:
         if offset <= _LAST_WORD:
             # The common case, without a call: this is the simulator's most frequent draw.
             self._offset = offset + 8
-            return int.from_bytes(self._block[offset : offset + 8], "big")
+            word: int = _word_at(self._block, offset)[0]
+            return word
         return int.from_bytes(self.bytes(8), "big")
 
     def uniform(self) -> float:
@@ -74,8 +89,9 @@ class Stream:
         offset = self._offset
         if offset <= _LAST_WORD:
             self._offset = offset + 8
-            return (int.from_bytes(self._block[offset : offset + 8], "big") >> 11) / _TWO_53
-        return (int.from_bytes(self.bytes(8), "big") >> 11) / _TWO_53
+            word: int = _word_at(self._block, offset)[0]
+            return (word >> 11) * _TO_UNIT
+        return (int.from_bytes(self.bytes(8), "big") >> 11) * _TO_UNIT
 
     def between(self, low: int, high: int) -> int:
         """A uniform integer in [``low``, ``high``], both included; ``low`` if they are equal.
@@ -89,9 +105,14 @@ class Stream:
 
     def uuid4(self) -> str:
         """A version-4 UUID in its 36-character form (RFC 9562 §5.4)."""
-        raw = self.bytes(16)
+        offset = self._offset
+        if offset <= _LAST_UUID:
+            self._offset = offset + 16
+            raw = self._block[offset : offset + 16]
+        else:
+            raw = self.bytes(16)
         h = raw.hex()
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[raw[8] >> 6]}{h[17:20]}-{h[20:]}"
+        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[raw[8] >> 6]}{h[17:20]}-{h[20:]}"
 
     def hex(self, digits: int) -> str:
         """``digits`` random lower-case hex digits."""
@@ -101,11 +122,12 @@ class Stream:
 class Streams:
     """All streams of one seed and boot."""
 
-    __slots__ = ("_key", "_open", "boot", "seed")
+    __slots__ = ("_boot", "_key", "_open", "boot", "seed")
 
     def __init__(self, seed: int | str | bytes, boot: int = 0) -> None:
         self.seed = seed
         self.boot = boot
+        self._boot = boot.to_bytes(8, "big")
         self._key = seed_bytes(seed)
         self._open: dict[str, Stream] = {}
 
@@ -123,10 +145,10 @@ class Streams:
 
     def fresh(self, name: str) -> Stream:
         """The stream of that name from its beginning, which this object does not keep (for many short uses)."""
-        return self._make(name, 0)
+        return Stream(self._key, self._boot + name.encode())
 
     def _make(self, name: str, counter: int) -> Stream:
-        return Stream(self._key, self.boot.to_bytes(8, "big") + name.encode(), counter)
+        return Stream(self._key, self._boot + name.encode(), counter)
 
     def counters(self) -> dict[str, int]:
         """Name → blocks begun, for a snapshot. Restoring drops what was left of each begun block, so

@@ -14,32 +14,33 @@ TimerEntry = tuple[int, int, str, object]
 class Timers:
     """A priority queue of (instant in µs, order, kind, key)."""
 
-    __slots__ = ("_heap", "_order")
+    __slots__ = ("_order", "heap")
 
     def __init__(self) -> None:
-        self._heap: list[TimerEntry] = []
+        self.heap: list[TimerEntry] = []
+        """The entries as ``heapq`` orders them, for a look at the first; changed only by the methods."""
         self._order = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self.heap)
 
     def arm(self, at_us: int, kind: str, key: object) -> None:
         """Have ``(kind, key)`` come up at ``at_us``."""
         self._order += 1
-        heappush(self._heap, (at_us, self._order, kind, key))
+        heappush(self.heap, (at_us, self._order, kind, key))
 
     def next_us(self) -> int | None:
         """The earliest instant armed, or None."""
-        return self._heap[0][0] if self._heap else None
+        return self.heap[0][0] if self.heap else None
 
     def pop(self) -> TimerEntry:
         """Take the earliest entry out. Raises IndexError where there is none."""
-        return heappop(self._heap)
+        return heappop(self.heap)
 
     def entries(self) -> list[TimerEntry]:
         """All entries in the order they will come up, for a snapshot."""
-        return sorted(self._heap)
+        return sorted(self.heap)
 
     def clear(self) -> None:
         """Forget every entry."""
-        self._heap.clear()
+        self.heap.clear()

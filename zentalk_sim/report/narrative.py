@@ -16,8 +16,8 @@ ASSUMPTIONS: tuple[str, ...] = (
     "as silence until a heartbeat or a reset.",
     "Every connection has its link to itself: several connections do not compete for one bottleneck, and congestion "
     "control beyond the initial window is not modelled.",
-    "CPU times of TLS, authentication and frames are constants of the experiment; memory, disks and garbage "
-    "collection of a relay node are not modelled.",
+    "CPU times of TLS, authentication and frames are constants of the experiment; of a relay node's memory its "
+    "connections count alone, and disks and garbage collection are not modelled.",
     "The nodes of a cluster share one store that does not fail by itself.",
     "Users act independently of each other: a message does not make its reader write one.",
 )

@@ -1,4 +1,4 @@
-"""Reads a recording or a simulation's trace, line by line, plain or compressed with gzip, as events.
+"""Reads a recording or a simulation's trace, line by line, plain or compressed with gzip or zstd, as events.
 
 Nothing of the file is kept here, and nothing in it is trusted: what cannot be read raises TraceError with
 ``file:line:``, and a line of a kind not known here is passed on as ``Other``.
@@ -7,6 +7,7 @@ Nothing of the file is kept here, and nothing in it is trusted: what cannot be r
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from base64 import b64decode
 from binascii import Error as Base64Error
@@ -47,14 +48,17 @@ from zentalk_sim.trace.events import (
     Shown,
     State,
     Timer,
+    Turn,
     Upgrade,
 )
 from zentalk_sim.trace.frame_events import read_binary, read_text
+from zentalk_sim.trace.lines import ZSTD_MAGIC, unpacked_zstd
 
 MAX_HEADER_BYTES: Final = 1 << 30
 MAX_LINE_BYTES: Final = 16 << 20
 MAX_TIME_US: Final = 1 << 56
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_TRUE_TIME: Final = (Turn, State, Shown)
 
 
 class TraceError(Exception):
@@ -116,6 +120,7 @@ class _Header(Struct):
     modelled: bool = False
     redacted: bool = False
     nodes: int = 1
+    skewed: bool = False
 
 
 _decode_line: Final = msgspec.json.Decoder(_Line).decode
@@ -183,6 +188,7 @@ _READERS.update(
     push=lambda e, n, _: Push(n, e.t, e.user or "", e.device or "", e.pending),
     clear_push=lambda e, n, _: Push(n, e.t, e.user or "", e.device or "", None),
     timer=lambda e, n, _: Timer(n, e.t),
+    turn=lambda e, n, _: Turn(n, e.t, e.node),
     wire=lambda e, n, _: Faulted(n, e.t, _conn(e), e.dir, e.rule, e.did),
     crash=lambda e, n, _: Crash(n, e.t, e.c),
     end=lambda e, n, _: End(n, e.t),
@@ -285,6 +291,7 @@ def read_header(line: bytes) -> Begin:
         header.redacted,
         header.nodes,
         not header.extent or (header.extent == "full" and header.config is not None),
+        header.skewed,
     )
 
 
@@ -307,8 +314,12 @@ def read_events(path: str | PathLike[str]) -> Iterator[AnyEvent]:
     """
     name = fspath(path)
     with open(path, "rb") as file:
-        compressed = file.peek(2)[:2] == _GZIP_MAGIC
-        source: BinaryIO = gzip.GzipFile(fileobj=file) if compressed else file  # type: ignore[assignment]
+        magic = file.peek(4)[:4]
+        source: BinaryIO = file
+        if magic[:2] == _GZIP_MAGIC:
+            source = gzip.GzipFile(fileobj=file)  # type: ignore[assignment]
+        elif magic == ZSTD_MAGIC:
+            source = io.BufferedReader(unpacked_zstd(file))  # type: ignore[type-var]
         yield from _events(source, name)
 
 
@@ -329,9 +340,13 @@ def _events(source: BinaryIO, name: str) -> Iterator[AnyEvent]:
             event = read_line(line, number, config)
         except ValueError as error:
             raise TraceError(f"{name}:{number}: {error}") from None
-        if not now_us <= event.t <= MAX_TIME_US:
-            raise TraceError(f"{name}:{number}: t is {event.t}, after {now_us} in the event before")
-        now_us = event.t
+        if begin.skewed and type(event) not in _TRUE_TIME:
+            # The nodes' own clocks may differ; only what tells true time must not go back.
+            least_us = 0
+        else:
+            least_us, now_us = now_us, event.t
+        if not least_us <= event.t <= MAX_TIME_US:
+            raise TraceError(f"{name}:{number}: t is {event.t}, after {least_us} in the event before")
         if type(event) is Config or type(event) is Restart:
             config = event.config
         yield event
@@ -341,7 +356,7 @@ def _events(source: BinaryIO, name: str) -> Iterator[AnyEvent]:
 def _readline(source: BinaryIO, name: str, number: int, limit: int) -> bytes:
     try:
         line = source.readline(limit)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, OSError) as error:
         raise TraceError(f"{name}:{number}: the compressed file is damaged or cut off ({error})") from None
     if line and not line.endswith(b"\n"):
         if len(line) >= limit:

@@ -38,6 +38,8 @@ class Begin(Event, frozen=True):
     nodes: int
     whole: bool
     """All that went into the relay and came out of it is in the trace, its counted facts among it."""
+    skewed: bool = False
+    """Node clocks are off: the ``t`` of two nodes cannot be compared, and ``Turn`` tells the true time."""
 
 
 class Upgrade(Event, frozen=True):
@@ -146,6 +148,12 @@ class Publish(Event, frozen=True):
     c: int
 
 
+class Turn(Event, frozen=True):
+    """Another node of a cluster speaks from here on, or the same one later; ``t`` is the true time."""
+
+    node: str
+
+
 class Timer(Event, frozen=True):
     """The face's timer came up."""
 
@@ -227,6 +235,7 @@ AnyEvent = (
     | Note
     | Push
     | Publish
+    | Turn
     | Timer
     | Control
     | Config

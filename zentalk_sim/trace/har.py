@@ -7,6 +7,7 @@ sent, as far as the relay core heard it. HAR files are made to be passed on, so 
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from os import PathLike, fspath
 from typing import Any, Final
@@ -15,6 +16,7 @@ from urllib.parse import urlencode
 from zentalk_sim import __version__
 from zentalk_sim.trace.recording import RecordingError
 from zentalk_sim.trace.redact import Event, redacted_events
+from zentalk_sim.trace.replacing import replacing
 
 _OPCODE: Final = {"text": 1, "bad_text": 1, "send": 1, "binary": 2, "send_binary": 2}
 _PHRASES: Final = {101: "Switching Protocols", 200: "OK", 201: "Created", 204: "No Content"}
@@ -162,3 +164,16 @@ def to_har(path: str | PathLike[str]) -> dict[str, Any]:
             raise RecordingError(f"{fspath(path)}:{number}: not an event of a recording ({error!r})") from None
     creator = {"name": "zentalk-sim", "version": __version__}
     return {"log": {"version": "1.2", "creator": creator, "pages": [], "entries": har.entries}}
+
+
+def write_har(path_in: str | PathLike[str], path_out: str | PathLike[str]) -> int:
+    """Write a recording as a HAR file, compressed where its name ends in ``.gz``; how many entries it has.
+
+    Raises as ``to_har``, and ValueError where both paths name one file.
+    """
+    if os.path.exists(path_out) and os.path.samefile(path_in, path_out):
+        raise ValueError(f"{fspath(path_out)}: a recording cannot be written over with its HAR; name another file")
+    har = to_har(path_in)
+    with replacing(path_out) as out:
+        out.write(json.dumps(har, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+    return len(har["log"]["entries"])

@@ -1,6 +1,6 @@
 """The lines of a trace file, plain or compressed, read one by one within bounds.
 
-A file is known for gzip by its first bytes, whatever its name. A process that was killed leaves a compressed file
+A file is known for gzip or zstd by its first bytes, whatever its name. A process that was killed leaves a file of gzip
 without its trailer: what was flushed into it is read, and the missing trailer is no error, as a plain file that just
 ends is none.
 """
@@ -19,9 +19,20 @@ MAX_LINE_BYTES: Final = 16 << 20
 """Of any line but those with a snapshot, which may be as long as a header."""
 _LONG_LINES: Final = (b'{"e":"restart"', b'{"zentalk_trace"')
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _READ_BYTES: Final = 1 << 16
+_ZSTD_BYTES: Final = 1 << 14
+"""Less for zstd, where a cut-off file gives nothing of the read in which it ends."""
 _INFLATE_BYTES: Final = 1 << 18
 """At most so much is unpacked at a time: what unpacks to a great deal costs no more memory than one line."""
+
+
+def unpacked_zstd(file: BinaryIO) -> BinaryIO:
+    """A file compressed with zstd as what it holds, unpacked as it is read; damage shows as OSError."""
+    import pyarrow as pa
+
+    found: BinaryIO = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+    return found
 
 
 class TraceLines:
@@ -32,11 +43,15 @@ class TraceLines:
         self.name = fspath(path)
         self.number = 0
         self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
-        self._inflater = None
+        self._inflater: zlib._Decompress | None = None
+        self._unpacked: BinaryIO | None = None
         self._buffer = b""
         self._at = 0
-        if self._file.peek(2)[:2] == _GZIP_MAGIC:
+        magic = self._file.peek(4)[:4]
+        if magic[:2] == _GZIP_MAGIC:
             self._inflater = zlib.decompressobj(wbits=31)
+        elif magic == ZSTD_MAGIC:
+            self._unpacked = unpacked_zstd(self._file)
 
     def __enter__(self) -> TraceLines:
         return self
@@ -44,6 +59,8 @@ class TraceLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._unpacked is not None:
+            self._unpacked.close()
         self._file.close()
 
     def read(self) -> bytes:
@@ -64,7 +81,7 @@ class TraceLines:
         )
 
     def _next(self, limit: int) -> bytes:
-        if self._inflater is None:
+        if self._inflater is None and self._unpacked is None:
             return self._file.readline(limit)
         end = self._buffer.find(b"\n", self._at)
         if end >= 0:
@@ -88,6 +105,12 @@ class TraceLines:
         return b"".join(parts)
 
     def _inflate(self) -> bytes:
+        if self._unpacked is not None:
+            try:
+                return self._unpacked.read(_ZSTD_BYTES)
+            except OSError as error:
+                reason = f"the compressed data are damaged: {error}"
+                raise RecordingError(f"{self.name}:{self.number + 1}: {reason}") from None
         inflater = self._inflater
         assert inflater is not None
         try:

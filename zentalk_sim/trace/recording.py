@@ -178,6 +178,9 @@ Input = (
 class Wire(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="e", tag="wire"):
     """What a fault rule made of a frame, where the wire and the core differ; replay passes over it.
 
+    They may differ in time or order alone: a frame that was delayed or reordered is the same on both sides. A rule that
+    struck at a connection's opening has no frame on either.
+
     ``of`` names the core's frame, by the first 16 hex digits of its payload's SHA-256, and is absent where the core
     knows of none. ``data`` is the frame on the wire, ``data64`` where it is no text; both are absent where the frame
     was never there. For direction ``in`` the wire's frame came in, and the core heard ``of`` or nothing.

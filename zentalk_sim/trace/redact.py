@@ -19,6 +19,7 @@ import msgspec
 
 from zentalk_sim.trace.lines import TraceLines
 from zentalk_sim.trace.recording import RecordingError
+from zentalk_sim.trace.replacing import replacing
 
 _SECRET: Final = frozenset(
     (
@@ -173,22 +174,15 @@ def redacted_events(path: str | PathLike[str]) -> Iterator[Event]:
 
 
 def redact(path_in: str | PathLike[str], path_out: str | PathLike[str]) -> int:
-    """Write a redacted copy of a trace; how many events it has.
+    """Write a redacted copy of a trace, compressed where its name ends in ``.gz``; how many events it has.
 
     Raises RecordingError for what is no trace, OSError, and ValueError where both paths name one file.
     """
     if os.path.exists(path_out) and os.path.samefile(path_in, path_out):
         raise ValueError(f"{os.fspath(path_out)}: a trace cannot be redacted in its place; name another file")
     count = -1
-    part = f"{os.fspath(path_out)}.part"
-    try:
-        with open(part, "wb") as out:
-            for event in redacted_events(path_in):
-                out.write(_encode(event) + b"\n")
-                count += 1
-        os.replace(part, path_out)
-    except BaseException:
-        if os.path.exists(part):
-            os.unlink(part)
-        raise
+    with replacing(path_out) as out:
+        for event in redacted_events(path_in):
+            out.write(_encode(event) + b"\n")
+            count += 1
     return count

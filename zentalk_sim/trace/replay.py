@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from zentalk_sim import __version__
 from zentalk_sim.protocol.config import RelayConfig
 from zentalk_sim.protocol.errors import ProtocolError
 from zentalk_sim.protocol.relay import Relay
@@ -55,6 +56,8 @@ class Difference(Struct, frozen=True):
     """The recording's lines just before, oldest first, long ones cut."""
     event: int | None = None
     """The line of the input that was being replayed."""
+    version: str = ""
+    """That of this project which made the recording."""
 
 
 class ReplayResult(Struct, frozen=True):
@@ -88,8 +91,16 @@ def read_header(lines: TraceLines) -> Header:
     try:
         header = msgspec.convert(probe, Header)
     except msgspec.ValidationError as error:
-        raise RecordingError(f"{name}:1: header: {error}") from None
+        raise RecordingError(f"{name}:1: {_by_another(probe.get('versions'))}header: {error}") from None
     return header
+
+
+def _by_another(versions: object) -> str:
+    """Says so where another version of this project wrote the file, since that is the likeliest cause."""
+    found = versions.get("zentalk_sim") if isinstance(versions, dict) else None
+    if not isinstance(found, str) or found == __version__:
+        return ""
+    return f"made by zentalk-sim {found[:40]}, this is {__version__}: "
 
 
 def _restored(snapshot: bytes, config: RelayConfig, where: str) -> Relay:
@@ -202,7 +213,8 @@ def replay_file(path: str | PathLike[str]) -> ReplayResult:
     """
     with TraceLines(path) as lines:
         header = read_header(lines)
-        replay = _Replay(_restored(header.snapshot, header.config, f"{lines.name}:1: header"), lines.name)
+        where = f"{lines.name}:1: {_by_another(header.versions)}header"
+        replay = _Replay(_restored(header.snapshot, header.config, where), lines.name)
         before: deque[bytes] = deque(maxlen=_CONTEXT_LINES)
         difference: Difference | None = None
         while line := lines.read():
@@ -214,5 +226,10 @@ def replay_file(path: str | PathLike[str]) -> ReplayResult:
             difference = replay.end(lines.number)
     if difference is not None:
         context = tuple(_shown(line) for line in before)
-        difference = msgspec.structs.replace(difference, context=context, event=replay.event_line)
+        difference = msgspec.structs.replace(
+            difference,
+            context=context,
+            event=replay.event_line,
+            version=header.versions.get("zentalk_sim", ""),
+        )
     return ReplayResult(replay.events, replay.outputs, difference)

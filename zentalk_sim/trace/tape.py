@@ -6,6 +6,7 @@ travel as objects are written as the bytes they would have. The header is the ho
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -16,17 +17,32 @@ from zentalk_sim.protocol.config import ClientConfig, RelayConfig
 from zentalk_sim.protocol.control import Command
 from zentalk_sim.protocol.effects import BusEvent, Effect
 from zentalk_sim.protocol.frames import BinaryFrame, Frame
-from zentalk_sim.protocol.relay import Relay
+from zentalk_sim.protocol.relay import Relay, RelayImage
 from zentalk_sim.protocol.rest_types import Request
+from zentalk_sim.protocol.store import MemoryStore
 from zentalk_sim.protocol.upgrade import UpgradeRequest
 from zentalk_sim.trace import recording as rec
 
 
 def full_header(
-    name: str, seed: int, config: RelayConfig, client: ClientConfig, *, modelled: bool, nodes: int, version: str
+    name: str,
+    seed: int,
+    config: RelayConfig,
+    client: ClientConfig,
+    *,
+    modelled: bool,
+    nodes: int,
+    version: str,
+    started: int = 0,
+    skewed: bool = False,
+    store: MemoryStore | None = None,
 ) -> bytes:
-    """The header of a simulation's trace that holds all that its relays heard and said, newline included."""
-    header = {
+    """The header of a simulation's trace that holds all that its relays heard and said, newline included.
+
+    ``store``: what the cluster knows at the start, users and devices above all; without it checks that count mailboxes
+    have nothing to go on. ``skewed``: node clocks are off, so that ``t`` of two nodes cannot be compared.
+    """
+    header: dict[str, Any] = {
         "zentalk_trace": rec.FORMAT,
         "name": name,
         "seed": seed,
@@ -36,8 +52,24 @@ def full_header(
         "modelled": modelled,
         "nodes": nodes,
         "versions": {"zentalk-sim": version},
+        "started": started,
     }
+    if skewed:
+        header["skewed"] = True
+    if store is not None:
+        header["snapshot"] = b64encode(_image_of(store, started)).decode()
     return msgspec.json.encode(header) + b"\n"
+
+
+def _image_of(store: MemoryStore, now_us: int) -> bytes:
+    """The store as the snapshot of a relay that has done nothing yet."""
+    image = RelayImage("", now_us, b"", 0, {}, [], [], False, store.image())
+    return msgspec.msgpack.encode(image)
+
+
+def turn_line(now_us: int, node: str) -> bytes:
+    """From here on a node speaks, at this true time; newline included."""
+    return b'{"e":"turn","t":%d,"node":%b}\n' % (now_us, msgspec.json.encode(node))
 
 
 class Tape:
@@ -67,6 +99,19 @@ class Tape:
         kind: Any = rec.Text if isinstance(data, str) else rec.Binary
         event: rec.Input = kind(now, conn, data, real_us)
         return self._keep(event, self._relay.receive_data(conn, data, now, real_us))
+
+    def receive_text(self, conn: int, data: bytes, now: int, real_us: int | None = None) -> list[Effect]:
+        """See Relay."""
+        event: rec.Input
+        try:
+            event = rec.Text(now, conn, data.decode(), real_us)
+        except UnicodeDecodeError:
+            event = rec.BadText(now, conn, data, real_us)
+        return self._keep(event, self._relay.receive_text(conn, data, now, real_us))
+
+    def receive_oversized(self, conn: int, now: int) -> list[Effect]:
+        """See Relay."""
+        return self._keep(rec.Oversized(now, conn), self._relay.receive_oversized(conn, now))
 
     def receive_frame(self, conn: int, frame: Frame, now: int, real_us: int | None = None) -> list[Effect]:
         """See Relay."""

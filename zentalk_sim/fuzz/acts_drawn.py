@@ -1,0 +1,94 @@
+"""The acts of a plan: what no experiment file can say, done to a running world at stated instants.
+
+Operators suspend users, change settings, remove devices and close connections; applications restart; nodes die at
+named points of a commit; and a rogue client, of a user of its own, breaks every rule it can.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from zentalk_sim.fuzz.plan import Dice
+
+CRASH_POINTS: Final = ("before_commit", "after_commit", "amid_effects")
+"""before_commit: the input is lost. after_commit: stored, and no effect goes out. amid_effects: some go out."""
+
+ROGUE_MOVES: Final = (
+    "send",
+    "again_same",
+    "again_other",
+    "nonce_again",
+    "old_seq",
+    "bad_mac",
+    "no_mac",
+    "stale_time",
+    "burst",
+    "wait",
+    "long_wait",
+    "received_foreign",
+    "received_unknown",
+    "read_twice",
+    "typing_fast",
+    "presence_fast",
+    "spy",
+    "malformed",
+    "malformed_run",
+    "early_refresh",
+    "stray_pong",
+    "reconnect",
+    "reconnect_stale",
+    "resume",
+    "replace",
+    "abandon",
+    "expired_token",
+    "bad_auth",
+    "no_answer",
+    "many_devices",
+    "fetch",
+    "post",
+)
+
+
+def draw(dice: Dice, duration_s: int, nodes: int, users: int, devices: int) -> list[dict[str, Any]]:
+    """The acts of a trial, in the order of their instants."""
+    found: list[dict[str, Any]] = []
+
+    def add(kind: str, **more: Any) -> None:
+        found.append({"at_ms": dice.between(1_000, duration_s * 850), "do": kind, **more})
+
+    lasts_ms = (1_000, 10_000, 30_000)
+    if dice.chance(0.25):
+        for _ in range(dice.pick((1, 2))):
+            point = dice.pick(CRASH_POINTS)
+            add("crash_at", node=dice.between(0, nodes - 1), point=point, for_ms=dice.pick(lasts_ms))
+    if dice.chance(0.2):
+        add("suspend", user=dice.between(0, users - 1), for_ms=dice.pick(lasts_ms))
+    if dice.chance(0.2):
+        for _ in range(dice.pick((1, 2))):
+            add("remove_device", device=dice.between(0, devices - 1))
+    if dice.chance(0.3):
+        for _ in range(dice.pick((1, 3))):
+            add("settings", user=dice.between(0, users - 1), settings=_settings(dice))
+    if dice.chance(0.2):
+        for _ in range(dice.pick((1, 3))):
+            code = dice.pick((None, 1000, 1001, 1008, 1011, 4000, 4001, 4002, 4003, 4004, 4999))
+            add("close", device=dice.between(0, devices - 1), code=code)
+    if dice.chance(0.25):
+        for _ in range(dice.pick((1, 3))):
+            add("app_restart", device=dice.between(0, devices - 1), for_ms=dice.pick((0, 2_000, 20_000)))
+    if dice.chance(0.2):
+        add("invisible", device=dice.between(0, devices - 1))
+    if dice.chance(0.5):
+        count = dice.between(3, 25)
+        gap_ms = dice.pick((20, 500, 2_000))
+        add("rogue", node=dice.between(0, nodes - 1), gap_ms=gap_ms, moves=[dice.pick(ROGUE_MOVES) for _ in range(count)])
+    return sorted(found, key=lambda act: int(act["at_ms"]))
+
+
+def _settings(dice: Dice) -> dict[str, Any]:
+    name = dice.pick(("share_presence", "show_last_seen", "send_read_receipts", "typing_disabled_for"))
+    if name == "typing_disabled_for":
+        # The number of a user stands for its address, which only the world knows.
+        return {name: [dice.between(0, 1)]}
+    return {name: dice.chance(0.2)}
