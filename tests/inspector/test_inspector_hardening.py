@@ -16,6 +16,8 @@ from mockrelay.server import MockRelay
 from mockrelay.testing import RelaySpace
 from tests.inspector.inspector_support import LiveRelay, app, opened, rows, watched
 
+pytestmark = pytest.mark.needs("chromium")
+
 RUN = "window.ran=1"
 MARKUP = f"<img src=x onerror={RUN}>"
 HOSTILE = (

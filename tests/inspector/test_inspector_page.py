@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from mockrelay.http.inspector_routes import inspector_url
 from mockrelay.testing import RelaySpace
 from tests.inspector.inspector_support import LiveRelay, app, opened, rows, watched
+
+pytestmark = pytest.mark.needs("chromium")
 
 
 def test_an_empty_page_must_say_where_to_point_an_app(page: Page, space: RelaySpace) -> None:

@@ -11,6 +11,8 @@ from playwright.sync_api import Page, expect
 from mockrelay.testing import RelaySpace
 from tests.inspector.inspector_support import app, rows
 
+pytestmark = pytest.mark.needs("chromium")
+
 MINUTE_MS = 60_000
 
 
