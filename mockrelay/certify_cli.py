@@ -75,7 +75,10 @@ def certify(**flags: Any) -> None:
 
         click.echo(listing(catalogue()))
         return
-    sys.exit(_run(flags))
+    try:
+        sys.exit(_run(flags))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _check(flags: dict[str, Any]) -> None:
@@ -113,5 +116,3 @@ def _run(flags: dict[str, Any]) -> int:
     except (ReportError, PortInUse, TlsError) as error:
         click.echo(f"mockrelay: {error}", err=True)
         return 2
-    except KeyboardInterrupt:
-        return 130
