@@ -10,9 +10,11 @@ import pytest
 
 from mockrelay.server import MockRelay
 from tests.live.relay_thread import TOKEN, served
+from zentalk_sim.cli import errors
+from zentalk_sim.cli import zsim as command_line
 from zentalk_sim.experiment.calibrate import Measurements, costs, fragment
 from zentalk_sim.experiment.fragment import overlaid
-from zentalk_sim.experiment.loader import read
+from zentalk_sim.experiment.loader import load, read
 from zentalk_sim.files import yaml
 
 BASE = """name: base
@@ -117,3 +119,41 @@ def test_a_fragment_must_replace_what_belongs_together() -> None:
     found = read(overlaid(base, over))
     assert (found.faults, found.population.networks) == ((), {"a": 1})
     assert found.network["a"].latency.expected_ms == 1.5
+
+
+def test_run_must_take_a_fragment_over_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "base.yaml").write_text(BASE + "duration: 2s\nplots: false\n")
+    (tmp_path / "over.yaml").write_text("population: {networks: {lan: 1}}\nrelay: {store_latency_us: 7}\n")
+    asked = ["run", str(tmp_path / "base.yaml"), "--with", str(tmp_path / "over.yaml"), "--out", str(tmp_path / "run")]
+    assert errors.run(command_line, [*asked, "-S", "population.devices=3"], "zsim") == 0
+    kept = load(tmp_path / "run" / "experiment.yaml")
+    assert (kept.population.networks, kept.population.devices, kept.relay.store_latency_us) == ({"lan": 1}, 3, 7)
+    (tmp_path / "over.yaml").write_text("populaton: {}\n")
+    assert errors.run(command_line, asked, "zsim") == 2
+    assert "over.yaml:1:1: unknown key `populaton`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--http-url", "http://h"], "--http-url: only with --live WS_URL"),
+        (["--network", "real"], "--network: only with --live WS_URL"),
+        (["--live", "ws://h"], "--live needs somebody to be"),
+        (["--live", "http://h", "--admin-token", "t"], "not a ws:// or wss:// URL"),
+        (["--live", "ws://h", "--users", "nowhere.json"], "nowhere.json: cannot be read"),
+        (["--live", "ws://127.0.0.1:1", "--admin-token", "t", "-S", "faults=[{at: 1s, do: bus_outage}]"], "bus_outage"),
+    ],
+)
+def test_options_that_do_not_fit_must_be_refused_in_words(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOCKRELAY_ADMIN_TOKEN", raising=False)
+    Path("base.yaml").write_text(BASE.replace("relay: {", "relay: {nodes: 2, "))
+    assert errors.run(command_line, ["run", "base.yaml", *arguments], "zsim") == 2
+    assert message in capsys.readouterr().err
+    assert not Path("runs").exists()

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from mockrelay.server import MockRelay
@@ -220,6 +222,35 @@ def test_settings_that_a_live_relay_has_by_itself_must_be_told() -> None:
     without = "\n".join(not_applied(experiment, Target(ws_url="", http_url="", users=[], shaped=False)))
     assert "without its control API none is set" in without
     assert "`population.networks` and `network` are not applied" in without
+
+
+def test_a_relay_that_goes_away_amid_a_run_must_not_take_the_results_with_it(
+    relay: MockRelay, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+
+    def end_space() -> None:
+        with httpx.Client(base_url=relay.http_url, headers=headers, trust_env=False) as client:
+            for space in client.get("/admin/spaces").json():
+                client.delete(f"/admin/spaces/{space['id']}")
+
+    timer = threading.Timer(1.5, end_space)
+    timer.start()
+    try:
+        outcome, _ = run_live(
+            from_mapping({**EXPERIMENT, "duration": "2500ms", "faults": []}),
+            target(relay, admin_token=TOKEN),
+            out=tmp_path / "run",
+            plots=False,
+            progress=False,
+        )
+    finally:
+        timer.join()
+    counts = outcome.summary["counts"]
+    assert counts["messages.shown"] > 0
+    assert counts["connections.closed.1001"] == 6
+    assert "copies.stored" not in counts
+    assert "What the relay counted is not known" in capsys.readouterr().err
 
 
 def test_an_interrupt_must_end_the_run_soon_and_keep_its_results(relay: MockRelay, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.validation.check import Check, Outcome, Sample, distributed, exactly,
 from tests.validation.intervals import uniform_on
 from zentalk_sim.protocol.client import Client
 from zentalk_sim.protocol.client_effects import Connect, GaveUp, Identity
-from zentalk_sim.protocol.config import ClientConfig, Limit, Limits, RelayConfig
+from zentalk_sim.protocol.config import BackoffConfig, ClientConfig, Limit, Limits, RelayConfig
 from zentalk_sim.protocol.crypto import Modelled
 from zentalk_sim.protocol.streams import Streams
 
@@ -89,28 +89,34 @@ def _send_row(what: str, theory: str, parameters: str, limit: Limit, expected: C
 ATTEMPTS = 9
 """Waits between the ten failures after which a client gives up."""
 TABLE_S = (1, 2, 4, 8, 16, 30, 30, 30, 30)
+TOLD_S = 5
 
 
 @lru_cache(maxsize=2)
-def waits_s(clients: int) -> tuple[tuple[float, ...], ...]:
-    """For each client, its waits from the first failure to the last attempt before it gives up."""
+def waits_s(clients: int, *, told: bool = False) -> tuple[tuple[float, ...], ...]:
+    """For each client, its waits from the first failure to the last attempt before it gives up.
+
+    ``told``: with policy ``server_directed``, every attempt being refused with 503 and Retry-After.
+    """
+    config = ClientConfig(backoff=BackoffConfig(policy="server_directed")) if told else ClientConfig()
+    refusal = (503, TOLD_S * 1000) if told else ()
     found = []
     for i in range(clients):
         identity = Identity(f"0x{i:040x}", bytes(32), "00000000-0000-4000-8000-000000000001", "token")
         client = Client(
-            ClientConfig(), identity, streams=Streams("validation of backoff"), crypto=Modelled(), name=f"device/{i}"
+            config, identity, streams=Streams("validation of backoff"), crypto=Modelled(), name=f"device/{i}"
         )
         now = 1_704_067_200_000_000
         client.connect(now)
         waits = []
         for _ in range(ATTEMPTS):
-            client.connect_failed(now)
+            client.connect_failed(now, *refusal)
             due = client.next_timeout()
             assert due is not None
             waits.append((due - now) / SECOND)
             now = due
             assert any(isinstance(effect, Connect) for effect in client.handle_timeout(now))
-        assert any(isinstance(effect, GaveUp) for effect in client.connect_failed(now))
+        assert any(isinstance(effect, GaveUp) for effect in client.connect_failed(now, *refusal))
         found.append(tuple(waits))
     return tuple(found)
 
@@ -132,6 +138,22 @@ def _backoff_row(attempt: int, d: int, parameters: str) -> Check:
         parameters=parameters,
         file=FILE,
         run=distributed(uniform_on(d, high), d, high, partial(_waits, attempt), " s", 3),
+    )
+
+
+def _told_waits(attempt: int, is_long: bool) -> Sample:
+    return Sample([row[attempt] for row in waits_s(_clients(is_long), told=True)], "clients")
+
+
+def _told_row(attempt: int) -> Check:
+    high = TOLD_S + TABLE_S[attempt]
+    return Check(
+        section=BACKOFF_SECTION,
+        what=f"Told to wait {TOLD_S} s: wait before attempt {attempt + 1}",
+        theory=f"uniform on [{TOLD_S}, {high}] s",
+        parameters=f"policy server_directed, every attempt refused with 503 and Retry-After: {TOLD_S}",
+        file=FILE,
+        run=distributed(uniform_on(TOLD_S, high), TOLD_S, high, partial(_told_waits, attempt), " s", 3),
     )
 
 
@@ -177,4 +199,5 @@ CHECKS = [
         file=FILE,
         run=exactly((True, True), _later_are_alike),
     ),
+    *(_told_row(attempt) for attempt in (0, 4)),
 ]

@@ -63,7 +63,8 @@ which time the bucket is full again. Where the window never binds, b + rt are ad
 (k − b + 1)/r.""",
     "Backoff (R-11.2)": """\
 The specification's table "Reconnection Strategy", through a client core all of whose attempts fail: the wait before
-attempt k + 1 is d = min(30, 2ᵏ) s and a jitter uniform on [0, d/10]. After ten failures it gives up.""",
+attempt k + 1 is d = min(30, 2ᵏ) s and a jitter uniform on [0, d/10]. After ten failures it gives up. A client that
+heeds the relay's own delay (`server_directed`) waits that long and up to d more.""",
     "A storm through the whole simulator": """\
 An experiment with everything random taken out, run as any other: all connections are reset at one instant, and the
 backoff has no jitter, so that all SYNs come 1 s later together. c workers take a TLS handshake of S after the other:

@@ -86,6 +86,10 @@ def command(
     interrupted = False
     try:
         if live is None:
+            if experiment.measure.trace != "full":
+                from zentalk_sim.model import compiled
+
+                compiled.activate()
             from zentalk_sim.experiment.runner import run_experiment
 
             outcome = run_experiment(
@@ -97,7 +101,7 @@ def command(
             )
         else:
             target = live_target(live, admin_token, http_url, users_file, network)
-            outcome, interrupted = _play(experiment, target, out, plots=experiment.plots and not no_plots)
+            outcome, interrupted = _play(file, experiment, target, out, plots=experiment.plots and not no_plots)
     except OSError as error:
         raise InvalidFile(f"{error.filename or out or 'runs'}: cannot be written: {error.strerror}") from None
     if as_json:
@@ -115,7 +119,7 @@ def command(
             click.echo(f"picture:    {picture}")
         click.echo(f"run folder: {outcome.folder}")
     if interrupted:
-        click.echo("interrupted: what was found until then is kept", err=True)
+        click.echo("what was found until then is kept", err=True)
         raise click.Abort
     if outcome.failed_thresholds or any(not check["held"] for check in outcome.summary.get("checks", ())):
         raise NotHeld
@@ -176,13 +180,17 @@ def live_target(
         raise InvalidFile(str(error)) from None
 
 
-def _play(experiment: Experiment, target: Target, out: Path | None, *, plots: bool) -> tuple[RunOutcome, bool]:
+def _play(
+    file: str, experiment: Experiment, target: Target, out: Path | None, *, plots: bool
+) -> tuple[RunOutcome, bool]:
     """The experiment in real time; and whether it was interrupted."""
-    from zentalk_sim.live.run import LiveError, not_applied, run_live
+    from zentalk_sim.live.run import LiveError, Refused, not_applied, run_live
 
     for note in not_applied(experiment, target):
         click.echo(f"note: {note}", err=True)
     try:
         return run_live(experiment, target, out=out, plots=plots, progress=sys.stderr.isatty())
+    except Refused as error:
+        raise InvalidFile("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
     except LiveError as error:
         raise InvalidFile(str(error)) from None

@@ -41,6 +41,10 @@ class LiveError(Exception):
     """A run that cannot be begun or ended; a line a fault."""
 
 
+class Refused(LiveError):
+    """The experiment asks for what a live relay cannot be given; nothing was begun."""
+
+
 class Target(Struct, kw_only=True):
     """Where a run in real time goes."""
 
@@ -63,7 +67,7 @@ def run_live(
     """
     faults = refusals(experiment, has_control=target.admin_token is not None)
     if faults:
-        raise LiveError("\n".join(faults))
+        raise Refused("\n".join(faults))
     folder = out if out is not None else Path(f"{default_folder(experiment)}-live")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "experiment.yaml").write_text(writer.to_yaml(experiment), encoding="utf-8")
@@ -163,23 +167,21 @@ class _Play:
 
     async def _finish(self, world: LiveWorld, space: Control | None, recording: str | None) -> None:
         """Ask the relay for its side before anything is closed, then close it and the books."""
-        path = self.folder / "recording.jsonl"
-        if space is not None and recording is not None:
-            await space.call("POST", "/admin/recordings", {"action": "stop"})
-        without = world.end()
-        await world.stop()
         facts = None
-        if space is not None and recording is not None:
-            with path.open("wb") as sink:
-                path.chmod(0o600)
-                await space.call("GET", f"/admin/recordings/{recording}", sink=sink)
-            facts = RelayFacts(world.recorder, self._ahead_us[0], self.experiment.measure.interval_us)
-            try:
-                facts.read(path)
-                self._known = True
-            except TraceError as error:
-                self._notes.append(f"The relay's recording could not be read to its end ({error}).")
-        else:
+        try:
+            if space is not None:
+                await space.call("POST", "/admin/recordings", {"action": "stop"})
+            without = world.end()
+            await world.stop()
+            if space is not None:
+                facts = await self._fetch_facts(world, space, str(recording))
+        except (ControlError, TraceError) as error:
+            # What this side saw is a result still.
+            self._notes.append(f"What the relay counted is not known: {error}.")
+            print(f"note: {self._notes[-1]}", file=sys.stderr)
+            without = world.end()
+            await world.stop()
+        if not self._known:
             world.recorder.counts["connections.authenticated"] = world.authenticated
             world.recorder.presume_stored()
         world.recorder.finish(world.recorder.copies_pending, without)
@@ -188,6 +190,17 @@ class _Play:
         self._write_samples(world, facts)
         self.is_over = True
         self._lasted_s = time.perf_counter() - self._began_s
+
+    async def _fetch_facts(self, world: LiveWorld, space: Control, recording: str) -> RelayFacts:
+        """The relay's recording, and what it tells the recorder. Raises ControlError, TraceError."""
+        path = self.folder / "recording.jsonl"
+        with path.open("wb") as sink:
+            path.chmod(0o600)
+            await space.call("GET", f"/admin/recordings/{recording}", sink=sink)
+        facts = RelayFacts(world.recorder, self._ahead_us[0], self.experiment.measure.interval_us)
+        facts.read(path)
+        self._known = True
+        return facts
 
     def _write_samples(self, world: LiveWorld, facts: RelayFacts | None) -> None:
         append = self.tables[TIMESERIES.name].append

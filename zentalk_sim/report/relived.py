@@ -28,6 +28,7 @@ _FAULTS: Final = (
     ("errors.", "errors, "),
     ("rate_limited.", "rate-limited, "),
     ("heartbeats.missed", "heartbeats missed"),
+    ("restarts", "restarts of the relay"),
 )
 
 

@@ -48,8 +48,10 @@ from zentalk_sim.trace.events import (
     Shown,
     State,
     Timer,
+    Transmitted,
     Turn,
     Upgrade,
+    Wrote,
 )
 from zentalk_sim.trace.frame_events import read_binary, read_text
 from zentalk_sim.trace.lines import ZSTD_MAGIC, unpacked_zstd
@@ -58,7 +60,7 @@ MAX_HEADER_BYTES: Final = 1 << 30
 MAX_LINE_BYTES: Final = 16 << 20
 MAX_TIME_US: Final = 1 << 56
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_TRUE_TIME: Final = (Turn, State, Shown)
+_TRUE_TIME: Final = (Turn, State, Shown, Wrote, Transmitted)
 
 
 class TraceError(Exception):
@@ -193,6 +195,8 @@ _READERS.update(
     crash=lambda e, n, _: Crash(n, e.t, e.c),
     end=lambda e, n, _: End(n, e.t),
     shown=lambda e, n, _: Shown(n, e.t, e.device or "", (e.message_id or e.id).lower()),
+    transmitted=lambda e, n, _: Transmitted(n, e.t, e.device or "", e.id.lower()),
+    wrote=lambda e, n, _: Wrote(n, e.t, e.device or "", e.id.lower()),
     state=lambda e, n, _: State(n, e.t, e.device or "", e.old, e.new, e.cause),
 )
 

@@ -208,6 +208,20 @@ class Shown(Event, frozen=True):
     message_id: str
 
 
+class Wrote(Event, frozen=True):
+    """A simulated application handed a message to its client, which took it."""
+
+    device: str
+    message_id: str
+
+
+class Transmitted(Event, frozen=True):
+    """A simulated client put a MESSAGE_SEND on its connection, whether that still stands or not."""
+
+    device: str
+    message_id: str
+
+
 class Other(Event, frozen=True):
     """A line of a kind this version does not know, or does not judge."""
 
@@ -244,6 +258,8 @@ AnyEvent = (
     | Crash
     | State
     | Shown
+    | Wrote
+    | Transmitted
     | Other
     | End
 )

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct, field
 
 from zentalk_sim.protocol.config import RelayConfig
-from zentalk_sim.protocol.control import AddDevice, AddUser, IssueToken
+from zentalk_sim.protocol.control import AddDevice, AddUser, AdvanceClock, IssueToken, NodeLost, Stop
 from zentalk_sim.protocol.records import Settings
 from zentalk_sim.trace.event_reader import TraceError, read_events
 from zentalk_sim.trace.events import (
@@ -33,6 +33,7 @@ from zentalk_sim.trace.events import (
     Lost,
     Refuse,
     Request,
+    Restart,
     Upgrade,
 )
 
@@ -48,8 +49,8 @@ _OWN_REST: Final = (
 )
 """Requests a client core makes by itself."""
 _GONE_US: Final = 60_000_000
-_FROM_START: Final = (AddUser, AddDevice, IssueToken)
-"""Commands that only say who there is."""
+_FROM_START: Final = (AddUser, AddDevice, IssueToken, AdvanceClock, NodeLost, Stop)
+"""Commands that only say who there is, that time passes, or that belong to a restart."""
 
 
 class Action(Struct, frozen=True):
@@ -164,6 +165,7 @@ class _Lifter:
             FrameIn: self._frame,
             Request: self._request,
             Control: self._control,
+            Restart: self._restart,
         }
 
     def take(self, event: AnyEvent) -> None:
@@ -244,6 +246,13 @@ class _Lifter:
             self._actions.append(Action(at_us, device, "close"))
         else:
             self._last_loss[device] = at_us
+
+    def _restart(self, event: Restart) -> None:
+        """Every connection is gone without a word; its application still wants one."""
+        self._leave("restarts of the relay")
+        for device in self._devices.values():
+            self._last_loss[device] = event.t - self._start_us
+        self._devices.clear()
 
     # --- what was done -------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from zentalk_sim.trace.events import (
     Push,
     Refuse,
     Request,
+    Restart,
     Upgrade,
 )
 
@@ -135,6 +136,11 @@ class _Reader:
             self._by_relay.pop(event.c, None)
             if device and not by_client and device not in self._devices.values():
                 self._lost[device] = event.t
+        elif isinstance(event, Restart):
+            self._count("restarts")
+            for device in self._devices.values():
+                self._lost.setdefault(device, event.t)
+            self._devices.clear()
         elif isinstance(event, Push) and event.pending is not None:
             self._count("push.sent")
 

@@ -88,6 +88,8 @@ def read_header(lines: TraceLines) -> Header:
         raise RecordingError(f"{name}:1: format {found!r} is not known here; this version reads format {FORMAT}")
     if probe.get("redacted"):
         raise RecordingError(f"{name}:1: this recording is redacted: it serves checks and reading, not replay")
+    if probe.get("extent"):
+        raise RecordingError(f"{name}:1: the trace of a simulation, not a recording: run its experiment again instead")
     try:
         header = msgspec.convert(probe, Header)
     except msgspec.ValidationError as error:
