@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks import frame_vs_timeout, relay_throughput
 from benchmarks.storm_vs_toy import measure
 from zentalk_sim.protocol import codec
 from zentalk_sim.protocol.frames import Frame, MessageSend
@@ -121,15 +122,21 @@ def storm(devices: int = 1_000) -> list[Line]:
     ]
 
 
+def frame(devices: int = 1_000) -> list[Line]:
+    """One simulated frame of a world at rest against one bare SimPy timeout with a callback."""
+    ours, baseline = frame_vs_timeout.measure(devices)
+    return [line("a simulated frame", "us", ours, baseline, "a SimPy timeout with a callback")]
+
+
 def main() -> None:
     """Measure, print, keep."""
     lines: list[Line] = []
-    print(f"{'what':<34}{'ours':>12}{'baseline':>12}  {'unit':<12}{'ratio':>7}  against")
-    for part in (start_up, codec_against_json, storm):
+    print(f"{'what':<40}{'ours':>12}{'baseline':>12}  {'unit':<12}{'ratio':>7}  against")
+    for part in (start_up, codec_against_json, storm, frame, relay_throughput.lines):
         for entry in part():
             lines.append(entry)
             print(
-                f"{entry['name']:<34}{entry['ours']:>12.2f}{entry['baseline']:>12.2f}  {entry['unit']:<12}"
+                f"{entry['name']:<40}{entry['ours']:>12.2f}{entry['baseline']:>12.2f}  {entry['unit']:<12}"
                 f"{entry['ratio']:>7.2f}  {entry['against']}",
                 flush=True,
             )

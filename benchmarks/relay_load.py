@@ -79,7 +79,6 @@ class Client:
     key: bytes = b""
     challenge: bytes = b""
     sent: int = 0
-    head: str = ""
     filling: str = ""
     began_ns: dict[int, int] = field(default_factory=dict)
 
@@ -172,10 +171,7 @@ class Load:
 
     def _payload(self, client: Client, number: int) -> str:
         nonce = b64encode(number.to_bytes(12, "big")).decode()
-        return (
-            f'{{"to":"{client.peer}","ciphertext":"{client.filling}","nonce":"{nonce}","message_type":"text",'
-            f'"conversation_id":null}}'
-        ).replace(',"conversation_id":null', "")
+        return f'{{"to":"{client.peer}","ciphertext":"{client.filling}","nonce":"{nonce}","message_type":"text"}}'
 
     def message(self, client: Client) -> None:
         """Send the client's next message."""
@@ -241,8 +237,8 @@ class Load:
             raise LoadError(f"client {client.number} was closed: {text!r}")
         if text.startswith(b'{"type":"MESSAGE_NEW"'):
             frame_id = text[_UUID_AT].decode()
-            client.seq_in = 0
-            self._send_frame(client, "MESSAGE_RECEIVED", frame_id[:9] + "1" + frame_id[10:], f'{{"message_id":"{frame_id}"}}')
+            own_id = frame_id[:9] + "1" + frame_id[10:]
+            self._send_frame(client, "MESSAGE_RECEIVED", own_id, f'{{"message_id":"{frame_id}"}}')
             self._arrived(frame_id)
         elif text.startswith(b'{"type":"MESSAGE_SEND"'):
             self._arrived(text[slice(_UUID_AT.start + 1, _UUID_AT.stop + 1)].decode())

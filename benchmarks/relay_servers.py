@@ -72,6 +72,7 @@ def _running(command: list[str], **options: Any) -> Iterator[tuple[subprocess.Po
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        process.stdout.close()
 
 
 @contextmanager

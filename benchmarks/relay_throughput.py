@@ -183,25 +183,59 @@ def show(title: str, result: dict[str, Figures]) -> None:
         print(f"  {figure:<24}{cells}relay is {ratios}", flush=True)
 
 
-def main() -> None:
-    """Measure, print, keep."""
-    quick = "quick" in sys.argv[1:]
+_LINES: Final = (
+    ("relay, a message one to one", "throughput", "cpu_us_per_message", "CPU us"),
+    ("relay, p50 at 1,000 messages a second", "latency", "p50_ms", "ms"),
+    ("relay, p99 at 1,000 messages a second", "latency", "p99_ms", "ms"),
+    ("relay, a connection authenticated", "connecting", "cpu_us_per_connection", "CPU us"),
+    ("relay, an idle connection", "idle", "bytes_per_connection", "bytes"),
+)
+"""Name, part, figure, unit of the lines of ``make bench``; all costs, so that less is better."""
+_AGAINST: Final = {
+    "websockets": "a bare forwarder on websockets",
+    "node ws": "a bare forwarder on Node's ws",
+}
+
+
+def measure(quick: bool, told: Callable[[str, dict[str, Figures]], None]) -> dict[str, dict[str, Figures]]:
+    """Everything, kept in ``RESULT``; ``told`` is told of each part as it is done."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    many = min(10_000, most - 100)
+    many = 1_000 if quick else min(10_000, most - 100)
     rounds, messages = (1, 5_000) if quick else (3, 20_000)
-    kept: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine(), "window": WINDOW}
     parts: list[tuple[str, str, Callable[[Start], Figures], int]] = [
         ("throughput", f"one to one, {CONNECTIONS} connections", lambda s: throughput(s, messages), rounds),
         ("latency", f"latency at {RATE_PER_S} messages a second", lambda s: latency(s, 2 if quick else 5), rounds),
         ("connecting", "connecting", lambda s: connecting(s, 500 if quick else 2_000), rounds),
-        ("idle", f"{many:,} idle connections", lambda s: idle(s, 1_000 if quick else many), 1),
+        ("idle", f"{many:,} idle connections", lambda s: idle(s, many), 1),
     ]
-    for key, title, measure, count in parts:
-        kept[key] = compare(measure, count)
-        show(title, kept[key])
+    found: dict[str, dict[str, Figures]] = {}
+    for key, title, part, count in parts:
+        found[key] = compare(part, count)
+        told(title, found[key])
+    machine = {"python": platform.python_version(), "machine": platform.machine()}
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(kept, indent=1) + "\n")
+    RESULT.write_text(json.dumps({**machine, "window": WINDOW, **found}, indent=1) + "\n")
+    return found
+
+
+def lines() -> list[dict[str, Any]]:
+    """The lines of ``make bench``."""
+    found = measure(quick=False, told=lambda title, result: None)
+    rows = []
+    for name, part, figure, unit in _LINES:
+        ours = found[part]["relay"][figure]
+        for other, against in _AGAINST.items():
+            if other in found[part]:
+                theirs = found[part][other][figure]
+                row = {"name": name, "unit": unit, "ours": ours, "baseline": theirs}
+                rows.append({**row, "against": against, "ratio": ours / theirs})
+    return rows
+
+
+def main() -> None:
+    """Measure, print, keep."""
+    measure("quick" in sys.argv[1:], show)
     print(f"\nkept in {RESULT}")
 
 

@@ -13,7 +13,8 @@ from msgspec import Meta, Struct
 
 from zentalk_sim.files.names import suggestion
 
-Positive = Annotated[int, Meta(ge=1, le=2**53)]
+MAX_BOUND = 2**53
+Positive = Annotated[int, Meta(ge=1, le=MAX_BOUND)]
 
 
 class BadBound(ValueError):
@@ -52,11 +53,10 @@ def parse_bounds(pairs: tuple[str, ...]) -> Bounds:
         name, _, value = pair.partition("=")
         name = name.strip().replace("-", "_")
         if name not in names:
-            raise BadBound(f"no bound `{name[:80]}`{suggestion(name, names)}; there are {', '.join(names)}")
+            raise BadBound(f"no bound `{name[:80]}`{suggestion(name, names)}")
         if not (value.strip().isascii() and value.strip().isdecimal()):
             raise BadBound(f"{name}={value[:80]}: a bound is a whole number of at least 1, such as {name}=100")
         found[name] = int(value)
-    try:
-        return msgspec.convert(found, Bounds)
-    except msgspec.ValidationError as error:
-        raise BadBound(str(error)) from None
+        if not 1 <= found[name] <= MAX_BOUND:
+            raise BadBound(f"{pair[:80]}: a bound is a whole number from 1 to {MAX_BOUND}")
+    return msgspec.convert(found, Bounds)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mockrelay.version_option import version_option
+
 if TYPE_CHECKING:
     from mockrelay.authority import Authority
 
@@ -50,6 +52,7 @@ Examples:
   NODE_EXTRA_CA_CERTS="$(mockrelay ca path)" node app.js
 """,
 )
+@version_option
 def ca() -> None:
     """The development certificate authority that signs for `mockrelay serve --tls`.
 
@@ -71,6 +74,7 @@ def _authority(folder: str | None) -> Authority:
 
 
 @ca.command(epilog='\b\nExample:\n  curl --cacert "$(mockrelay ca path)" https://localhost:8766/health\n')
+@version_option
 @ca_dir_option
 def path(ca_dir: str | None) -> None:
     """Print the path of the authority's certificate, for clients to trust."""
@@ -78,6 +82,7 @@ def path(ca_dir: str | None) -> None:
 
 
 @ca.command(epilog="\b\nExample:\n  mockrelay ca show\n")
+@version_option
 @ca_dir_option
 def show(ca_dir: str | None) -> None:
     """Print where the authority is, its fingerprint, what it may sign for, and how clients come to trust it."""

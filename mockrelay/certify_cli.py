@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from mockrelay.version_option import version_option
+
 _PORT = click.IntRange(0, 65535)
 
 
@@ -23,6 +25,7 @@ Examples:
 Exit codes: 0 no failure, 99 some case failed, 2 usage, 130 interrupted.
 """
 )
+@version_option
 @click.option("--drive", metavar="COMMAND", help="A program that makes the app act: JSON lines on stdin and stdout.")
 @click.option("--drive-each", metavar="COMMAND", help="A command that is run once for each action, told by CERTIFY_….")
 @click.option("--keep-running", is_flag=True, help="Start the program of --drive once for each job, not for each case.")

@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from mockrelay.announce import deviations, start_text
-from mockrelay.ca_cli import ca, ca_dir_option, ca_folder
+from mockrelay.announce import deviations
+from mockrelay.ca_cli import ca
 from mockrelay.certify_cli import certify
 from mockrelay.connect_cli import connect
 from mockrelay.documents_cli import asyncapi, openapi
-from mockrelay.logs import FORMATS, LEVELS, say, set_up
+from mockrelay.serve_cli import serve
 from mockrelay.token_cli import token
+from mockrelay.version_option import version_option
 
-if TYPE_CHECKING:
-    from mockrelay.server import MockRelay, Options
-    from zentalk_sim.files.yaml import FileFaults
-    from zentalk_sim.protocol.config import RelayConfig
+__all__ = ["cli", "deviations", "main", "serve"]
 
-_MAX_NAME_CHARACTERS = 64
 _EXAMPLES = """\b
 Example:
   mockrelay serve --user alice --user bob
 """
 
 
-def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        from zentalk_sim import __version__
-
-        click.echo(f"mockrelay {__version__}")
-        ctx.exit()
-
-
-_version_option = click.option(
-    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version and exit."
-)
-
-
 @click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
-@_version_option
+@version_option
 def cli() -> None:
     """A mock relay for the Zentalk WebSocket API."""
 
@@ -54,360 +34,17 @@ cli.add_command(ca)
 cli.add_command(certify)
 cli.add_command(connect)
 cli.add_command(openapi)
+cli.add_command(serve)
 cli.add_command(token)
 
 
-def _check_users(_ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    for index, name in enumerate(names):
-        if not name.strip() or len(name) > _MAX_NAME_CHARACTERS or not name.isprintable():
-            raise click.BadParameter(f"{name!r}: a name has 1 to {_MAX_NAME_CHARACTERS} printable characters")
-        if name in names[:index]:
-            raise click.BadParameter(f"{name!r} is given twice")
-    return names
-
-
-def _check_origins(_ctx: click.Context, _param: click.Parameter, origins: tuple[str, ...]) -> tuple[str, ...]:
-    for origin in origins:
-        if origin == "null":  # what a page of a file, or in a sandbox, says
-            continue
-        scheme, found, rest = origin.partition("://")
-        if not (found and scheme and rest) or any(c in rest for c in "/?# "):
-            raise click.BadParameter(f"{origin!r}: an origin is scheme://host[:port], such as http://localhost:5173")
-    return origins
-
-
-def _check_bounds(ctx: click.Context, _param: click.Parameter, pairs: tuple[str, ...]) -> Any:
-    if ctx.resilient_parsing:
-        return pairs
-    from mockrelay.bounds import BadBound, parse_bounds
-
-    try:
-        return parse_bounds(pairs)
-    except BadBound as error:
-        raise click.BadParameter(str(error)) from None
-
-
-_FILE_SETTINGS = "mockrelay.file_settings"
-_PORT = click.IntRange(0, 65535)
-
-
-class BadFiles(click.ClickException):
-    """Files that cannot be taken: a line for each fault."""
-
-    exit_code = 2
-
-    def show(self, file: Any = None) -> None:
-        """The faults, as ``file:line:column: message``."""
-        click.echo(self.message, err=True)
-
-
-def _bad_files(faults: FileFaults) -> BadFiles:
-    return BadFiles("\n".join(str(fault) for fault in faults.faults))
-
-
-def _read_config_file(ctx: click.Context, _param: click.Parameter, path: str | None) -> None:
-    """What the file says becomes the options' defaults, below the environment and the flags."""
-    if path is None or ctx.resilient_parsing:
-        return
-    from mockrelay.settings import read_file
-    from zentalk_sim.files.yaml import FileFaults
-
-    try:
-        settings = read_file(path)
-    except FileFaults as faults:
-        raise _bad_files(faults) from None
-    ctx.default_map = {**(ctx.default_map or {}), **settings.flags}
-    ctx.meta[_FILE_SETTINGS] = settings
-
-
-def _check_clock(ctx: click.Context, _param: click.Parameter, text: str) -> Any:
-    if ctx.resilient_parsing:
-        return text
-    from mockrelay.settings import clock_of
-
-    try:
-        return clock_of(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-@cli.command(
-    epilog="""\b
-Examples:
-  mockrelay serve --user alice --user bob
-  mockrelay serve --port 0 --http-port 0 --seed 7 --json
-  mockrelay serve --tls --record session.jsonl
-  mockrelay serve --config relay.yaml --clock frozen
-"""
-)
-@_version_option
-@click.option(
-    "--config",
-    "config_file",
-    is_eager=True,
-    expose_value=False,
-    envvar="MOCKRELAY_CONFIG",
-    callback=_read_config_file,
-    metavar="FILE",
-    help="Settings in YAML; the environment and flags win over it.",
-)
-@click.option("--host", envvar="MOCKRELAY_HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", envvar="MOCKRELAY_PORT", type=_PORT, default=8765, show_default=True, help="WebSocket; 0: any free."
-)
-@click.option(
-    "--http-port",
-    envvar="MOCKRELAY_HTTP_PORT",
-    type=_PORT,
-    default=8766,
-    show_default=True,
-    help="REST and control; 0: any free.",
-)
-@click.option("--tls", envvar="MOCKRELAY_TLS", is_flag=True, help="Serve wss and https, TLS 1.3 only.")
-@click.option(
-    "--tls-cert",
-    envvar="MOCKRELAY_TLS_CERT",
-    type=click.Path(),
-    help="Certificate chain in PEM; without it the development authority signs one.",
-)
-@click.option("--tls-key", envvar="MOCKRELAY_TLS_KEY", type=click.Path(), help="The certificate's private key in PEM.")
-@ca_dir_option
-@click.option(
-    "--user",
-    "users",
-    envvar="MOCKRELAY_USERS",
-    multiple=True,
-    metavar="NAME",
-    callback=_check_users,
-    help="Register a user.",
-)
-@click.option(
-    "--store",
-    envvar="MOCKRELAY_STORE",
-    default="memory",
-    show_default=True,
-    metavar="memory|sqlite:PATH",
-    help="Where accepted messages are kept.",
-)
-@click.option(
-    "--seed",
-    envvar="MOCKRELAY_SEED",
-    type=int,
-    help="Make keys, ids and challenges from this number (default: from the system).",
-)
-@click.option(
-    "--clock",
-    envvar="MOCKRELAY_CLOCK",
-    default="real",
-    show_default=True,
-    metavar="real|frozen|xN",
-    callback=_check_clock,
-    help="How time runs: as it does, not at all, or N times as fast.",
-)
-@click.option("--rules", envvar="MOCKRELAY_RULES", metavar="FILE", help="Fault rules in YAML or JSON.")
-@click.option(
-    "--record",
-    envvar="MOCKRELAY_RECORD",
-    type=click.Path(dir_okay=False),
-    help="Record the session to this file (holds secrets).",
-)
-@click.option(
-    "--profile",
-    envvar="MOCKRELAY_PROFILE",
-    type=click.Choice(["dev", "spec"]),
-    default="dev",
-    show_default=True,
-)
-@click.option(
-    "--allow-host",
-    "hosts",
-    envvar="MOCKRELAY_ALLOW_HOSTS",
-    multiple=True,
-    metavar="HOST",
-    help="Admit this Host header too.",
-)
-@click.option(
-    "--allow-origin",
-    "origins",
-    envvar="MOCKRELAY_ALLOW_ORIGINS",
-    multiple=True,
-    metavar="ORIGIN",
-    callback=_check_origins,
-    help="Admit this Origin too.",
-)
-@click.option(
-    "--bound",
-    "bounds",
-    envvar="MOCKRELAY_BOUNDS",
-    multiple=True,
-    metavar="NAME=N",
-    callback=_check_bounds,
-    help="How much is kept, such as journal_entries=1000; may be repeated.",
-)
-@click.option(
-    "--json", "as_json", envvar="MOCKRELAY_JSON", is_flag=True, help="Print the start message as one line of JSON."
-)
-@click.option(
-    "--log-level",
-    envvar="MOCKRELAY_LOG_LEVEL",
-    type=click.Choice(LEVELS),
-    help="What stderr tells: debug adds every frame (default: info; with --json warning).",
-)
-@click.option(
-    "--log-format",
-    envvar="MOCKRELAY_LOG_FORMAT",
-    type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="Lines for people or for programs.",
-)
-@click.pass_context
-def serve(ctx: click.Context, /, **flags: Any) -> None:
-    """Serve the Zentalk WebSocket API until interrupted.
-
-    Every option may also be set in the file that --config names, or as MOCKRELAY_… in the environment.
-    """
-    if (flags["tls_cert"] is None) != (flags["tls_key"] is None):
-        raise click.UsageError("--tls-cert and --tls-key belong together")
-    if flags["port"] and flags["port"] == flags["http_port"]:
-        raise click.UsageError(f"--port and --http-port are both {flags['port']}; give them different ports, or 0")
-    set_up(flags["log_level"] or ("warning" if flags["as_json"] else "info"), flags["log_format"])
-    sys.exit(_run(_options(ctx, flags), flags["as_json"]))
-
-
-def _options(ctx: click.Context, flags: dict[str, Any]) -> Options:
-    from mockrelay.server import Options
-    from mockrelay.settings import merged, read_rules
-    from zentalk_sim.files.yaml import FileFaults
-
-    file = ctx.meta.get(_FILE_SETTINGS)
-    config = _config(flags["profile"], flags["hosts"], flags["origins"])
-    rules: list[Any] = []
-    try:
-        if file is not None:
-            config = merged(config, file.config)
-        if flags["rules"] is not None:
-            rules = read_rules(flags["rules"])
-        elif file is not None and file.rules is not None:
-            rules = read_rules(file.rules)
-    except FileFaults as faults:
-        raise _bad_files(faults) from None
-    return Options(
-        config=config,
-        host=flags["host"],
-        port=flags["port"],
-        http_port=flags["http_port"],
-        users=flags["users"],
-        seed=flags["seed"],
-        record=flags["record"],
-        admin_token=os.environ.get("MOCKRELAY_ADMIN_TOKEN") or None,
-        tls=flags["tls"] or flags["tls_cert"] is not None,
-        tls_cert=flags["tls_cert"],
-        tls_key=flags["tls_key"],
-        ca_dir=_ca_dir(flags),
-        clock=flags["clock"],
-        store=flags["store"],
-        rules=tuple(rules),
-        bounds=flags["bounds"],
-    )
-
-
-def _ca_dir(flags: dict[str, Any]) -> str | None:
-    """Where the development authority is kept, if one is needed."""
-    if not flags["tls"] or flags["tls_cert"] is not None:
-        return None
-    from mockrelay.tls import TlsError
-
-    try:
-        return ca_folder(flags["ca_dir"])
-    except TlsError as error:
-        raise click.UsageError(f"--tls: {error}") from None
-
-
-def _config(profile: str, hosts: tuple[str, ...], origins: tuple[str, ...]) -> RelayConfig:
-    import msgspec
-
-    from mockrelay.addresses import CONTAINER_NAMES
-    from zentalk_sim.protocol.config import RelayConfig
-
-    defaults = RelayConfig()
-    upgrade = msgspec.structs.replace(
-        defaults.upgrade,
-        profile=profile,
-        hosts=tuple(dict.fromkeys((*defaults.upgrade.hosts, *(CONTAINER_NAMES if profile == "dev" else ()), *hosts))),
-        origins=(*defaults.upgrade.origins, *origins),
-    )
-    return msgspec.structs.replace(defaults, upgrade=upgrade)
-
-
-def _run(options: Options, as_json: bool) -> int:
-    from mockrelay import event_loop
-    from mockrelay.server import PortInUse
-    from mockrelay.store import StoreError
-    from mockrelay.tls import TlsError
-
-    try:
-        return event_loop.run(_serve(options, as_json))
-    except KeyboardInterrupt:
-        return 130
-    except PortInUse as error:
-        remedy = "; choose another (0 picks a free one)" if error.option != "--host" else "; give a local address"
-        click.echo(f"mockrelay: {error}{remedy}", err=True)
-    except TlsError as error:
-        click.echo(f"mockrelay: --tls: {error}", err=True)
-    except StoreError as error:
-        click.echo(f"mockrelay: {error}", err=True)
-    except OSError as error:
-        if options.record is None or error.filename != options.record:
-            raise
-        click.echo(f"mockrelay: --record: {options.record}: {error.strerror}", err=True)
-    return 2
-
-
-async def _serve(options: Options, as_json: bool) -> int:
-    import asyncio
-    import signal
-
-    from mockrelay import event_loop
-    from mockrelay.server import MockRelay
-
-    relay = MockRelay(options)
-    received: list[int] = []
-
-    def on_signal(number: int) -> None:
-        received.append(number)
-        relay.shutdown_asked.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
-        except NotImplementedError:  # Windows: Ctrl-C comes as KeyboardInterrupt
-            break
-    async with relay:
-        event_loop.settle()
-        _announce(relay, as_json)
-        say(logging.INFO, "ready", ws_url=relay.ws_url, http_url=relay.http_url, users=len(relay.users))
-        await relay.shutdown_asked.wait()
-        cause = signal.Signals(received[0]).name if received else "asked by the control API"
-        say(logging.INFO, "stopping", cause=cause, connections=len(relay.driver.relay.connections))
-    say(logging.INFO, "stopped")
-    return 130 if signal.SIGINT in received else 0
-
-
-def _announce(relay: MockRelay, as_json: bool) -> None:
-    mode = relay.default.clock.mode
-    moved = [] if mode == "real" else [f"time is {mode}, {relay.default.clock.scale:g} s in one (--clock)"]
-    for line in deviations(relay.options.config) + moved:
-        click.echo(f"deviates from profile spec: {line}", err=True)
-    for name in relay.development_tls.uncovered() if relay.development_tls is not None else ():
-        click.echo(f"the development certificate is not for {name}, which is no local name; see --tls-cert", err=True)
-    if as_json:
-        click.echo(json.dumps(relay.start_message()))
-    else:
-        click.echo(start_text(relay))
-    sys.stdout.flush()
-
-
 def main() -> None:
-    """The entry point of the ``mockrelay`` command."""
-    cli(prog_name="mockrelay")
+    """The entry point of the ``mockrelay`` command: ends the process with the exit code of the contract."""
+    try:
+        code = cli.main(prog_name="mockrelay", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:  # Ctrl-C while modules are still being loaded, or at a prompt
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from mockrelay.version_option import version_option
+
 
 @click.command(
     epilog="""\b
@@ -14,6 +16,7 @@ Examples:
   echo 'to dave hello' | mockrelay connect ws://127.0.0.1:8765/ws/v1 --user carol
 """
 )
+@version_option
 @click.argument("ws_url", metavar="WS_URL")
 @click.option("--user", required=True, metavar="NAME", help="Who to be; registered where the relay allows it.")
 @click.option("--http-url", metavar="URL", help="REST of the relay (default: the port after WS_URL's).")

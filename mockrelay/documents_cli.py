@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from mockrelay.version_option import version_option
+
 _WS_URL = "ws://127.0.0.1:8765/ws/v1"
 _HTTP_URL = "http://127.0.0.1:8766"
 _yaml_option = click.option("--yaml", "as_yaml", is_flag=True, help="YAML instead of JSON.")
@@ -47,6 +49,7 @@ def _print(document: dict[str, Any], as_yaml: bool) -> None:
 
 
 @click.command(epilog="\b\nExample:\n  mockrelay asyncapi --yaml > zentalk.asyncapi.yaml\n")
+@version_option
 @click.option(
     "--url", default=_WS_URL, show_default=True, callback=_check_url(_WS_URL), help="Where the relay will be."
 )
@@ -59,6 +62,7 @@ def asyncapi(url: str, as_yaml: bool) -> None:
 
 
 @click.command(epilog="\b\nExample:\n  mockrelay openapi > zentalk.openapi.json\n")
+@version_option
 @click.option(
     "--url", default=_HTTP_URL, show_default=True, callback=_check_url(_HTTP_URL), help="Where the relay will be."
 )

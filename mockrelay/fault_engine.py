@@ -20,7 +20,6 @@ from mockrelay.clock import ClockTimers
 from mockrelay.journal import Journal
 from mockrelay.journal_entries import Party, frame_of, kind_of
 from zentalk_sim.faults import FaultEvent, Firing, Rule, Ruleset
-from zentalk_sim.faults.verdicts import ErrorAnswer
 from zentalk_sim.faults.vocabulary import EVENTS
 from zentalk_sim.protocol.streams import Streams
 
@@ -44,11 +43,6 @@ def claims_of(token: str | None) -> tuple[str | None, str | None]:
         return None, None
     user, device = claims.get("sub"), claims.get("device_id")
     return user if isinstance(user, str) else None, device if isinstance(device, str) else None
-
-
-def error_details(verdict: ErrorAnswer) -> dict[str, Any]:
-    """``details`` of an error that a rule answers with."""
-    return {} if verdict.retry_after is None else {"retry_after": verdict.retry_after}
 
 
 class FaultEngine:

@@ -10,30 +10,25 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
-import msgspec
 from websockets.frames import Opcode
 
 from mockrelay.driver import Driver
-from mockrelay.fault_engine import FaultEngine, error_details
+from mockrelay.fault_engine import FaultEngine
 from mockrelay.fault_lane import Lane
 from mockrelay.journal import Journal
 from mockrelay.journal_entries import Party
 from mockrelay.wire import frame_bytes
-from zentalk_sim.faults import Firing, completed, corrupt
+from zentalk_sim.faults import Firing
 from zentalk_sim.faults import verdicts as do
-from zentalk_sim.protocol import codec
+from zentalk_sim.faults.passing import Direction, Messages, changed, encoded, error_payload, named, sides
 from zentalk_sim.protocol.control import CloseConn, SendFrame
-from zentalk_sim.protocol.errors import CloseConnection, ProtocolError
+from zentalk_sim.protocol.errors import ProtocolError
 
-Direction = Literal["in", "out"]
 _EVENT_OF: Final[dict[Direction, str]] = {"in": "frame_in", "out": "frame_out"}
 _NO_STATUS: Final = 1005
 """What a close frame without a code stands for (RFC 6455 §7.1.5)."""
-
-Wire = list[tuple[bytes, bool]]
-"""Messages, each with whether it is binary."""
 
 
 class Socket(Protocol):
@@ -137,7 +132,7 @@ class Gate:
     def _at_opening(self, firing: Firing) -> None:
         verdict = firing.verdict
         if isinstance(verdict, do.Inject):
-            frame = _encoded(verdict.frame, self._engine.now_us, firing)
+            frame = encoded(verdict.frame, self._engine.now_us, firing)
             self._record("out", firing, b"", False, [(b"", False), (frame, False)])
             self.pass_out(Opcode.TEXT, frame)
         else:
@@ -250,7 +245,7 @@ class Gate:
     # --- verdicts ------------------------------------------------------------------------------------
 
     def _fire(self, direction: Direction, firing: Firing, data: bytes, binary: bool) -> None:
-        wire = _changed(firing, self._engine.now_us, data, binary)
+        wire = changed(firing, self._engine.now_us, data, binary)
         shown = None if wire is None else tuple(message for message, _ in wire)
         self._journal.write(_EVENT_OF[direction], self.party, data, binary=binary, firing=firing, wire=shown)
         verdict = firing.verdict
@@ -272,18 +267,9 @@ class Gate:
             for message, is_binary in [(data, binary)] if wire is None else wire:
                 self._put(direction, message, is_binary)
 
-    def _record(self, direction: Direction, firing: Firing, data: bytes, binary: bool, wire: Wire) -> None:
+    def _record(self, direction: Direction, firing: Firing, data: bytes, binary: bool, wire: Messages) -> None:
         """Have the recording keep what was on the wire where it is not what the core said or heard."""
-        verdict, core, passed = firing.verdict, data or None, data or None
-        if isinstance(verdict, do.Duplicate | do.Inject):
-            # Only the frame that one of the two sides does not know of.
-            more, binary = wire[1]
-            core, passed = (None, more) if direction == "out" else (more, None)
-        elif direction == "out":
-            passed, binary = wire[0] if wire else (None, binary)
-        else:
-            core = wire[0][0] if wire else None
-        self._note_wire(direction, firing, core, passed, binary)
+        self._note_wire(direction, firing, *sides(firing, direction, data, binary, wire))
 
     def _note_wire(
         self, direction: Direction, firing: Firing, core: bytes | None, passed: bytes | None, binary: bool
@@ -326,17 +312,7 @@ class Gate:
                 self._driver.control(CloseConn(self._socket.conn, code, reason))
 
     def _answer_error(self, verdict: do.ErrorAnswer, firing: Firing, data: bytes, binary: bool) -> None:
-        payload: dict[str, Any] = {
-            "error_code": verdict.error_code,
-            "message": firing.rule.comment or f"answered by {firing.rule.id}",
-            "request_id": "req_" + firing.stream.hex(12),
-            "details": error_details(verdict),
-        }
-        kind, frame_id = _named(data, binary)
-        if kind is not None:
-            payload["original_type"] = kind[:200]
-        if frame_id is not None:
-            payload["original_id"] = frame_id[:200]
+        payload = error_payload(verdict, firing, *named(data, binary))
         if self._socket.conn is not None:
             with contextlib.suppress(ProtocolError):
                 self._driver.control(SendFrame(self._socket.conn, "ERROR", payload))
@@ -371,36 +347,3 @@ class Gate:
             else:
                 self._out = lane
         return lane
-
-
-def _named(data: bytes, binary: bool) -> tuple[str | None, str | None]:
-    if not binary:
-        return codec.salvage(data)
-    try:
-        incoming = codec.decode_binary(data)
-    except CloseConnection:
-        return None, None
-    return incoming.type, incoming.id
-
-
-def _encoded(frame: Any, now_us: int, firing: Firing) -> bytes:
-    frame = completed(frame, now_us, firing.stream)
-    return frame.encode() if isinstance(frame, str) else msgspec.json.encode(frame)
-
-
-def _changed(firing: Firing, now_us: int, data: bytes, binary: bool) -> Wire | None:
-    """What passes in the frame's place; None where it passes as it is."""
-    verdict = firing.verdict
-    match verdict:
-        case do.Drop() | do.CloseWith() | do.Abort() | do.Blackhole() | do.ErrorAnswer():
-            return []
-        case do.Duplicate():
-            return [(data, binary), (data, binary)]
-        case do.Corrupt():
-            return [(corrupt(verdict.kind, data, firing.stream, is_text=not binary), binary)]
-        case do.Replace():
-            return [(_encoded(verdict.frame, now_us, firing), False)]
-        case do.Inject():
-            return [(data, binary), (_encoded(verdict.frame, now_us, firing), False)]
-        case _:
-            return None

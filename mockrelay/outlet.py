@@ -180,7 +180,8 @@ class Outlet(asyncio.Protocol):
                 cork.add(self)
             self._corked.append(data)
             self._corked_bytes += len(data)
-            if self._corked_bytes >= _WRITE_BYTES:
+            if self._corked_bytes >= _WRITE_BYTES or 4 * self._corked_bytes >= self._max_bytes:
+                # So that a peer that has stopped reading is noticed long before its outbox is full.
                 self.uncork()
         else:
             self._transport.write(data)

@@ -7,14 +7,12 @@ holds the signing key and tokens, and is made readable for its owner only.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
 import platform
 import zlib
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -101,12 +99,7 @@ class Recorder:
         comment, ``did`` its action's name.
         """
         t = self._last_us = max(t, self._last_us)
-        text, data = None, wire
-        if wire is not None and not binary:
-            with contextlib.suppress(UnicodeDecodeError):
-                text, data = wire.decode(), None
-        of = None if core is None else sha256(core).hexdigest()[:16]
-        self._keep(wire_line(Wire(t, conn, direction, rule, did, of, text, data, binary)))
+        self._keep(wire_line(Wire.of_frame(t, conn, direction, rule, did, core, wire, binary)))
 
     def close(self) -> None:
         """End the recording in order."""

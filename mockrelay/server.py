@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -112,6 +113,8 @@ def listen(host: str, port: int, option: str) -> socket.socket:
         sock.setblocking(False)
     except (OSError, OverflowError) as error:
         sock.close()
+        if getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+            option = "--host"
         raise PortInUse(option, host, port, getattr(error, "strerror", None) or str(error)) from None
     return sock
 

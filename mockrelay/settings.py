@@ -6,6 +6,7 @@ takes them, ``rules`` fault rules or the name of a file with them. Each fault is
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,8 +55,12 @@ class FileSettings:
         self.rules = rules
 
 
-def read_file(path: str) -> FileSettings:
-    """The settings of a file; paths in it are relative to its folder. Raises FileFaults."""
+def read_file(path: str, check: Callable[[str, Any], str | None] | None = None) -> FileSettings:
+    """The settings of a file; paths in it are relative to its folder.
+
+    ``check`` says what is wrong with a value of a parameter of the command. Raises FileFaults: all faults at once, in
+    the order of the file.
+    """
     tree = load(path)
     if tree.data is None:
         return FileSettings({}, None, None)
@@ -69,14 +74,62 @@ def read_file(path: str) -> FileSettings:
             faults.append(Fault(tree.keys[key], f"unknown key `{key[:80]}`{suggestion(key, KEYS)}"))
         elif name in FLAGS:
             found = _flag(name, value, Path(path).parent, faults)
-            if found is not None:
+            said = None
+            if check is not None and found is not None and name != "bounds":  # which were checked each at its place
+                said = check(FLAGS[name], found)
+            if said is not None:
+                faults.append(Fault(value.origin, f"{name}: {said}"))
+            elif found is not None:
                 flags[FLAGS[name]] = found
+    config = tree.data.get("config")
+    rules = _rules(tree.data.get("rules"), Path(path).parent, faults)
+    if config is not None:
+        faults += _config_faults(config)
     if faults:
-        raise FileFaults(faults)
-    rules = next((value for key, value in tree.data.items() if key == "rules"), None)
-    if rules is not None and isinstance(rules.data, str):
-        rules = load(Path(path).parent / rules.data)
-    return FileSettings(flags, tree.data.get("config"), rules)
+        raise FileFaults(sorted(faults, key=_place))
+    return FileSettings(flags, config, rules)
+
+
+def _place(fault: Fault) -> tuple[str, int, int]:
+    return fault.origin.source, fault.origin.line or 0, fault.origin.column or 0
+
+
+def _rules(rules: Located | None, folder: Path, faults: list[Fault]) -> Located | None:
+    """The rules, checked: those that stand here or those of the file that is named."""
+    if rules is None:
+        return None
+    try:
+        if isinstance(rules.data, str):
+            rules = load(folder / rules.data)
+        read_rules(rules)
+    except FileFaults as found:
+        faults += found.faults
+    return rules
+
+
+def _config_faults(config: Located) -> list[Fault]:
+    """What is wrong with protocol settings: each setting by itself, or, where each would do, all of them together."""
+    try:
+        merged(RelayConfig(), config)
+    except FileFaults as together:
+        whole = together.faults
+    else:
+        return []
+    found: dict[str, Fault] = {}
+    for changes in _apart(config.plain()):
+        try:
+            merge_settings(RelayConfig(), changes, config)
+        except FileFaults as faults:
+            found.update({str(fault): fault for fault in faults.faults})
+    return list(found.values()) or whole
+
+
+def _apart(settings: Any) -> Iterator[dict[str, Any]]:
+    for section, value in settings.items() if isinstance(settings, dict) else ():
+        if isinstance(value, dict):
+            yield from ({section: {name: inner}} for name, inner in value.items())
+        else:
+            yield {section: value}
 
 
 def _flag(name: str, value: Located, folder: Path, faults: list[Fault]) -> Any:
@@ -115,15 +168,18 @@ def _bounds(value: Located, faults: list[Fault]) -> Any:
 
 def merged(config: RelayConfig, changes: Located | None) -> RelayConfig:
     """Protocol settings with the file's ``config`` merged in. Raises FileFaults at the place of the setting."""
-    if changes is None:
-        return config
+    return config if changes is None else merge_settings(config, changes.plain(), changes)
+
+
+def merge_settings(config: RelayConfig, changes: Any, places: Located) -> RelayConfig:
+    """Protocol settings with changes merged in, whose faults are told at their ``places``. Raises FileFaults."""
     from mockrelay.http.bodies import ApiError
     from mockrelay.http.relay_routes import merged_config
 
     try:
-        return merged_config(config, changes.plain())
+        return merged_config(config, changes)
     except ApiError as error:
-        raise FileFaults([_placed(changes, error.details.get("field"), str(error))]) from None
+        raise FileFaults([_placed(places, error.details.get("field"), str(error))]) from None
 
 
 def _placed(tree: Located, field: Any, message: str) -> Fault:

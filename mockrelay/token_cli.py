@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from mockrelay.version_option import version_option
+
 
 def _check_lifetime(ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
     """A duration as whole seconds."""
@@ -30,6 +32,7 @@ Examples:
   mockrelay token --user alice --capability receive_message --lifetime 10m
 """
 )
+@version_option
 @click.option("--user", required=True, metavar="NAME", help="A user's name or address.")
 @click.option("--device", metavar="ID", help="The device's UUID (default: the user's first device).")
 @click.option(

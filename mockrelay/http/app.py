@@ -7,7 +7,7 @@ alone, so that no other page can read an answer; never on ``/admin``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mockrelay.http import (
@@ -110,8 +110,15 @@ def _adding(send: Send, extra: list[tuple[bytes, bytes]]) -> Send:
     return sending
 
 
-async def _http_error(request: HttpRequest, error: Exception) -> Response:
+def _http_error(request: HttpRequest, error: Exception, routes: Sequence[Route]) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        # A path's methods are routes of their own; RFC 9110 §15.5.6 wants them all named.
+        kinds = [route.methods or set() for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+        allowed = sorted(set().union(*kinds))
+        response = error_answer(405, INVALID_MESSAGE, f"{request.method} is not allowed here", allowed=allowed)
+        response.headers["Allow"] = ", ".join(allowed)
+        return response
     message = f"no resource at {request.scope['path'][:100]}" if error.status_code == 404 else str(error.detail)
     response = error_answer(error.status_code, _ERROR_CODES.get(error.status_code, INVALID_MESSAGE), message)
     for name, value in (error.headers or {}).items():
@@ -176,11 +183,21 @@ def application(
 ) -> ASGIApp:
     """The ASGI application of a relay and its spaces."""
     guard = Guard(admin_token, spaces.default.initial_config.upgrade)
+
+    async def http_error(request: HttpRequest, error: Exception) -> Response:
+        """404 and 405; under ``/admin`` what there is and what not is told to who may control the relay alone."""
+        path = request.scope["path"]
+        if (path == "/admin" or path.startswith("/admin/")) and (refused := guard.refusal(request)) is not None:
+            return refused
+        return _http_error(request, error, routes)
+
     routes = [
         *open_routes(spaces, is_ready),
         *inspector_routes.routes(guard),
         Route("/api/{path:path}", rest, methods=_METHODS),
         *(guard.guarded(route) for route in control_routes(spaces, shut_down)),
     ]
-    handlers: Any = {HTTPException: _http_error, ClientDisconnect: _gone, Exception: _internal_error}
-    return _Outer(Starlette(routes=routes, exception_handlers=handlers), spaces)
+    handlers: Any = {HTTPException: http_error, ClientDisconnect: _gone, Exception: _internal_error}
+    starlette = Starlette(routes=routes, exception_handlers=handlers)
+    starlette.router.redirect_slashes = False
+    return _Outer(starlette, spaces)

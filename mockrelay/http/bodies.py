@@ -5,6 +5,7 @@ Every error of the relay is ``{"error_code", "message", "details"}``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -113,7 +114,41 @@ def converted(data: Any, kind: type[T], place: str = "") -> T:
         return msgspec.convert(data, kind)
     except (msgspec.ValidationError, RecursionError) as error:
         message, field = explain(error, place)
+        if field is not None and "Invalid enum value" in message:
+            message += _right_values(data, cast(Any, kind), field, place)
         raise ApiError.malformed("the body must be a JSON object" if field is None else message, field) from None
+
+
+_STEP: Final = re.compile(r"[^.\[\]]+")
+
+
+def _right_values(data: Any, kind: Any, field: str, place: str) -> str:
+    """A clause with the value of an enumeration that was meant, or with all there are."""
+    found, at = type_info(kind), data
+    for step in _STEP.findall(field.removeprefix(place)):
+        inner = _within(found, step)
+        if inner is None:
+            return ""
+        found = inner
+        try:
+            at = at[int(step)] if isinstance(at, list) else at[step]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return ""
+    kinds = found.types if isinstance(found, mi.UnionType) else (found,)
+    values = [str(value) for one in kinds if isinstance(one, mi.LiteralType) for value in one.values]
+    return suggestion(str(at)[:_MAX_SHOWN], values)
+
+
+def _within(kind: mi.Type, step: str) -> mi.Type | None:
+    """The type of a struct's field, or of a list's items."""
+    for one in kind.types if isinstance(kind, mi.UnionType) else (kind,):
+        if isinstance(one, mi.StructType):
+            for field in one.fields:
+                if field.encode_name == step:
+                    return field.type
+        elif isinstance(one, mi.ListType | mi.VarTupleType) and step.isdecimal():
+            return one.item_type
+    return None
 
 
 @cache

@@ -89,7 +89,7 @@ async def events(request: Request) -> Response:
     """Entries from now on; ``?after=N``, or the header ``Last-Event-ID``, asks for those kept above N first."""
     space = space_of(request)
     limit = space.bounds.event_listeners
-    if len(space.journal.listeners) >= limit:
+    if sum(isinstance(getattr(take, "__self__", None), _Listener) for take in space.journal.listeners) >= limit:
         space.driver.count("events.refused")
         raise ApiError(503, SERVICE_UNAVAILABLE, f"at most {limit} listeners", limit=limit)
     text = request.query_params.get("after", request.headers.get("last-event-id"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -24,10 +24,30 @@ class _Record(Struct, forbid_unknown_fields=True):
     action: Literal["start", "stop"]
 
 
+_BARE: Final = ("trust_forwarded_for",)
+"""Settings of ``upgrade`` that are known without their section's name, too."""
+_SECTIONS: Final = {
+    field: name
+    for name, section in reversed(msgspec.to_builtins(RelayConfig()).items())
+    if isinstance(section, dict)
+    for field in section
+}
+"""Setting → the first section that has it."""
+
+
 def merged_config(config: RelayConfig, changes: Any, place: str = "") -> RelayConfig:
     """Settings with some of them changed. Raises ApiError, naming the field and the nearest right name."""
     if not isinstance(changes, dict):
         raise ApiError.malformed("settings must be a JSON object", place or None)
+    bare = {name: value for name, value in changes.items() if name in _BARE}
+    if bare:
+        rest = {name: value for name, value in changes.items() if name not in bare}
+        upgrade = rest.get("upgrade", {})
+        changes = {**rest, "upgrade": {**bare, **upgrade} if isinstance(upgrade, dict) else upgrade}
+    for name in changes:
+        if name not in RelayConfig.__struct_fields__ and (section := _SECTIONS.get(name)) is not None:
+            field = f"{place}.{name}" if place else name
+            raise ApiError.malformed(f"unknown name `{name}`; it stands in `{section}`", field)
     refuse_unknown(changes, type_info(RelayConfig), place)
     found = converted(_merged(msgspec.to_builtins(config), changes), RelayConfig, place)
     if found.dedup.bloom_capacity > MAX_BLOOM_CAPACITY:
@@ -112,7 +132,7 @@ def stats_of(space: Space) -> dict[str, Any]:
         "copies_pending": sum(len(box) for box in store.mailboxes.values()),
         "journal_entries": len(space.journal),
         "journal_bytes": space.journal.size_bytes,
-        "journal_dropped": space.journal.gone,
+        "journal_dropped": space.driver.counters.get("journal.dropped", 0),
         "rules": len(space.faults.rules),
         "media": space.media.count,
         "media_bytes": space.media.size_bytes,

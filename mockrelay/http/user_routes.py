@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mockrelay.http.bodies import ApiError, answer, read, refuse_unknown, space_of, type_info
+from mockrelay.http.bodies import ApiError, answer, converted, read, space_of
 from mockrelay.people import MAX_NAME_CHARACTERS, Person, described_user
 from mockrelay.spaces import Space
-from zentalk_sim.protocol.config import Positive
 from zentalk_sim.protocol.control import AddDevice, ChangeSettings, MakeContacts, RotateKey, Suspend
 from zentalk_sim.protocol.crypto import Ed25519
 from zentalk_sim.protocol.errors import FORBIDDEN
@@ -20,6 +19,8 @@ from zentalk_sim.protocol.frames import Bytes32, Uuid
 from zentalk_sim.protocol.records import Settings, User
 from zentalk_sim.protocol.tokens import CAPABILITIES
 
+MAX_LIFETIME_S: Final = 100 * 366 * 86_400
+"""A century; beyond, an expiry in ms would leave what frames can say."""
 Reason = Literal["device_added", "key_rotation", "reinstall", "unknown"]
 Capability = Literal["send_message", "receive_message", "presence"]
 
@@ -56,7 +57,7 @@ class _Contact(Struct, forbid_unknown_fields=True):
 
 class _Token(Struct, forbid_unknown_fields=True):
     device_id: Uuid
-    lifetime_s: Positive | None = None
+    lifetime_s: Annotated[int, Meta(ge=1, le=MAX_LIFETIME_S)] | None = None
     capabilities: tuple[Capability, ...] = ("send_message", "receive_message", "presence")
 
 
@@ -128,7 +129,7 @@ async def change_user(request: Request) -> Response:
     asked = await read(request, _Change)
     user = find_user(space, request.path_params["address"])
     if asked.settings is not None:
-        refuse_unknown(asked.settings, type_info(Settings), "settings")
+        converted(asked.settings, Settings, "settings")
         space.driver.control(ChangeSettings(user.address, asked.settings))
     if asked.suspended is not None:
         space.driver.control(Suspend(user.address, asked.suspended))
@@ -157,6 +158,8 @@ async def add_contact(request: Request) -> Response:
     asked = await read(request, _Contact)
     one = find_user(space, request.path_params["address"])
     other = find_user(space, asked.address)
+    if one.address == other.address:
+        raise ApiError.malformed("nobody is a contact of their own; name another user", "address")
     space.driver.control(MakeContacts(one.address, other.address))
     space.journal.control("add_contact", user=one.address)
     return answer(200, {"contacts": list(find_user(space, one.address).contacts)})

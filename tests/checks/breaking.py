@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
-from tests.checks.story import LIMITED, Story
+from tests.checks.story import BOB, LIMITED, Story
 from zentalk_sim.protocol import control
 from zentalk_sim.protocol.frames import (
+    KeyChange,
     MessageReceived,
     Ping,
     Pong,
     PresenceSet,
+    PresenceUpdate,
     SyncRequired,
     TokenRefresh,
     Topics,
     TypingSignal,
+    TypingUpdate,
 )
 from zentalk_sim.trace import events as ev
 
@@ -154,7 +158,7 @@ def _(s: Story) -> None:
     s.add(
         ev.State(0, s.end_us, device, "AUTHENTICATING", "CONNECTED", ""),
         ev.State(0, s.end_us, device, "CONNECTED", "FAILED", "1006 lost"),
-        ev.State(0, s.end_us, device, "FAILED", "CONNECTING", "backoff"),
+        ev.State(0, s.end_us, device, "FAILED", "CONNECTING", "backoff over"),
     )
 
 
@@ -760,6 +764,79 @@ def _(s: Story) -> None:
 
 def _small_mailbox(config: Any) -> Any:
     return replace(config, mailbox=replace(config.mailbox, max_copies=2))
+
+
+@breaks("relay.retention")
+def _(s: Story) -> None:
+    from zentalk_sim.protocol.config import RelayConfig
+
+    t = s.end_us - 2 * S
+    short = msgspec.convert({"mailbox": {"retention_s": 1}}, RelayConfig)
+    s.add(ev.Config(0, t, short))
+    c, reader = s.joined(t), s.joined(t)
+    send = s.message(c, t)
+    acked = [event for event in s.ack(send, 2) if type(event) is not ev.Note]
+    s.add(send, ev.Note(0, t, "copies.stored", 1, None, BOB, None, send.id), *acked[-1:])
+    s.add(ev.Timer(0, s.end_us), s.push(reader, send.id, 2))
+
+
+# --- signals
+
+
+def _watching(s: Story, t: int | None = None) -> tuple[int, str, str]:
+    """A reader who is connected, its address, and that of a contact of its."""
+    from tests.checks.tokens import token_for
+
+    reader, user, device = "0x" + "d" * 40, "0x" + "e" * 40, next(s.ids)
+    t = s.end_us if t is None else t
+    s.add(ev.Control(0, t, control.MakeContacts(reader, user)))
+    return s.joined(t, device, token=token_for(reader, device)), reader, user
+
+
+@breaks("relay.presence_hidden")
+def _(s: Story) -> None:
+    c, _, user = _watching(s)
+    s.add(ev.Control(0, s.end_us, control.ChangeSettings(user, {"share_presence": False})))
+    s.add(s.frame_out(c, "PRESENCE_UPDATE", PresenceUpdate(user, "online", 1, 1), seq=2))
+
+
+@breaks("relay.presence_contacts")
+def _(s: Story) -> None:
+    c, _, _ = _watching(s)
+    s.add(s.frame_out(c, "PRESENCE_UPDATE", PresenceUpdate("0x" + "f" * 40, "offline"), seq=2))
+
+
+@breaks("relay.typing_private")
+def _(s: Story) -> None:
+    c, reader, user = _watching(s)
+    s.add(ev.Control(0, s.end_us, control.ChangeSettings(user, {"typing_disabled_for": [reader]})))
+    s.add(s.frame_out(c, "TYPING_START", TypingUpdate("conv_1", user), seq=2))
+
+
+@breaks("relay.typing_stop")
+def _(s: Story) -> None:
+    c, _, user = _watching(s, s.end_us - 7 * S)
+    s.add(s.frame_out(c, "TYPING_START", TypingUpdate("conv_1", user), s.end_us - 7 * S, seq=2))
+    s.add(ev.Timer(0, s.end_us))
+
+
+@breaks("relay.key_change")
+def _(s: Story) -> None:
+    c, _, _ = _watching(s)
+    change = KeyChange("0x" + "f" * 40, b"k" * 32, "1", "2", "key_rotation")
+    s.add(s.frame_out(c, "KEY_CHANGE", change, seq=2))
+
+
+@breaks("relay.push_offline")
+def _(s: Story) -> None:
+    _, reader, _ = _watching(s)
+    s.add(ev.Push(0, s.end_us, reader, "a device", 1))
+
+
+@breaks("client.queue_order")
+def _(s: Story) -> None:
+    t, device, older, newer = s.end_us, "a device", "an older message", "a newer message"
+    s.add(ev.Wrote(1, t, device, older), ev.Wrote(2, t, device, newer), ev.Transmitted(3, t, device, older))
 
 
 ALSO: dict[str, set[str]] = {

@@ -77,10 +77,27 @@ def test_without_backoff_everybody_gives_up_before_the_nodes_are_back() -> None:
 
 def test_more_jitter_makes_the_return_slower_and_spreads_it() -> None:
     spread = {}
-    for policy in ("spec", "full"):
+    for policy in ("spec", "full", "server_directed"):
         times = small("jitter_study", f"client.backoff.policy={policy}").metrics["reconnect_time_s"]
         spread[policy] = (times.quantile(0.95) or 0) - (times.quantile(0.05) or 0)
     assert spread["full"] > 3 * spread["spec"]
+    assert spread["server_directed"] > 3 * spread["spec"], "a relay that says when to come back parts those in step"
+
+
+@pytest.mark.requirement("R-12.2")
+def test_a_store_that_is_away_for_longer_than_a_message_is_repeated_costs_messages() -> None:
+    assert small("bus_outage").counts["errors.SERVICE_UNAVAILABLE"] > 0
+    longer = small("bus_outage", "faults.1.for=60s").counts
+    assert longer["messages.failed"] > 0
+    assert longer["messages.failed_but_stored"] == 0, "nothing was taken in without being acknowledged"
+
+
+@pytest.mark.requirement("R-6.7")
+def test_who_looks_in_at_a_notification_loses_less() -> None:
+    def dropped(*more: str) -> int:
+        return sum(n for name, n in small("offline_backlog", *more).counts.items() if name.startswith("copies.dropped."))
+
+    assert dropped("workload.push={wake_probability: 50%, delay: 10s, stay: 2m}") < dropped() / 4
 
 
 def test_beyond_its_capacity_a_node_makes_everybody_wait() -> None:

@@ -25,7 +25,8 @@ from mockrelay.authority import (
     new_authority,
     utc_now,
 )
-from mockrelay.cli import _ca_dir, cli
+from mockrelay.cli import cli
+from mockrelay.serve_cli import _ca_dir
 from mockrelay.settings import read_file
 from mockrelay.tls import MAX_ASKED_NAMES, DevelopmentTls, TlsError, context_of
 

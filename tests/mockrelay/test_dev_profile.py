@@ -13,14 +13,15 @@ import httpx
 import pytest
 from click import Context
 
-from mockrelay.cli import _check_origins, _config, serve
+from mockrelay.flag_checks import check_origins
+from mockrelay.serve_cli import _config, serve
 from mockrelay.server import MockRelay, Options
 from tests.mockrelay.live_support import raw, run, target_of, upgrade_bytes
 
 
 def serving(profile: str, *, hosts: tuple[str, ...] = (), origins: tuple[str, ...] = ()) -> MockRelay:
     """As ``mockrelay serve`` with these flags."""
-    config = _config(profile, hosts, _check_origins(Context(serve), serve.params[0], origins))
+    config = _config(profile, hosts, check_origins(Context(serve), serve.params[0], origins))
     return MockRelay(Options(config=config, port=0, http_port=0, users=("alice",), seed=7))
 
 

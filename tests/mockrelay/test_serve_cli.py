@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from nacl.signing import SigningKey
 
-from mockrelay.cli import cli, deviations
+from mockrelay.cli import cli, deviations, main
 from mockrelay.server import MockUser
 from tests.mockrelay.live_support import Peer, config, run
 from zentalk_sim.protocol.config import RelayConfig
@@ -153,12 +154,43 @@ def test_bad_usage_must_end_with_2_and_name_what_is_wrong(arguments: list[str], 
     assert named in result.output
 
 
+def test_an_address_that_is_not_this_machines_must_be_refused_as_the_hosts_fault() -> None:
+    result = CliRunner().invoke(cli, ["serve", "--host", "192.0.2.1", "--port", "0", "--http-port", "0"])
+    assert result.exit_code == 2
+    assert "mockrelay: --host: cannot listen on 192.0.2.1" in result.output
+
+
+def test_an_interrupt_while_it_starts_must_end_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mockrelay.serve_cli.set_up", interrupted)
+    monkeypatch.setattr(sys, "argv", ["mockrelay", "serve"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+
+
 def test_help_and_version_must_be_there_with_an_example() -> None:
     for arguments in (["--help"], ["serve", "--help"]):
         result = CliRunner().invoke(cli, arguments)
         assert result.exit_code == 0
         assert "mockrelay serve --user alice --user bob" in result.output
     assert CliRunner().invoke(cli, ["--version"]).output.startswith("mockrelay 0")
+
+
+def _commands(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, inner in (command.commands if isinstance(command, click.Group) else {}).items():
+        yield from _commands(inner, *path, name)
+
+
+@pytest.mark.parametrize("path", [*_commands(cli)], ids=" ".join)
+def test_every_command_must_have_help_with_an_example_and_a_version(path: tuple[str, ...]) -> None:
+    told = CliRunner().invoke(cli, [*path, "--help"])
+    assert told.exit_code == 0
+    assert "Example" in told.output
+    assert CliRunner().invoke(cli, [*path, "--version"]).output.startswith("mockrelay 0")
 
 
 def test_help_must_load_neither_the_core_nor_the_simulator() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import mockrelay.cli
+import mockrelay.serve_cli
 from mockrelay.cli import cli, deviations
 from mockrelay.server import Options
 from mockrelay.settings import clock_of, read_file, read_rules
@@ -44,7 +44,7 @@ def served(monkeypatch: pytest.MonkeyPatch, *arguments: str, **environment: str)
         found.append(options)
         return 0
 
-    monkeypatch.setattr(mockrelay.cli, "_run", keep)
+    monkeypatch.setattr(mockrelay.serve_cli, "_run", keep)
     result = CliRunner().invoke(cli, ["serve", *arguments], env={f"MOCKRELAY_{k}": v for k, v in environment.items()})
     assert result.exit_code == 0, result.output
     return found[0]
@@ -107,6 +107,44 @@ def test_a_bad_file_must_be_refused_with_its_place(tmp_path: Path, text: str, pl
     assert result.output.startswith(f"{path}:{place}: "), result.output
     assert said in result.output
     assert "Traceback" not in result.output
+
+
+def test_all_faults_of_a_file_must_be_told_at_once_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "relay.yaml"
+    path.write_text(
+        "prot: 1\nport: x\nconfig:\n  limits:\n    send_mesage: off\n    typing: of\n  integrity: requir\n"
+        "clock: fast\nallow_hosts: [a/b]\nbounds: {journal_entries: 0}\nrules:\n  - match: {event: frame_inn}\n"
+    )
+    result = CliRunner().invoke(cli, ["serve", "--config", str(path)])
+    assert result.exit_code == 2
+    lines = [line.removeprefix(f"{path}:") for line in result.output.splitlines()]
+    places = ["1:1", "2:7", "5:5", "6:5", "7:3", "8:8", "9:14", "10:10", "12:5", "12:13"]
+    assert [line.partition(": ")[0] for line in lines] == places
+    assert "port: 'x' is not a valid port" in lines[1]
+    assert "did you mean `off`" in lines[3]
+    assert "did you mean `require`" in lines[4]
+
+
+def test_settings_that_hold_only_together_must_be_told_as_one_fault(tmp_path: Path) -> None:
+    path = tmp_path / "relay.yaml"
+    path.write_text("config:\n  dedup:\n    bloom_capacity: 999999999\n")
+    result = CliRunner().invoke(cli, ["serve", "--config", str(path)])
+    assert result.output == f"{path}:3:5: dedup.bloom_capacity must be at most 10000000\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--user", "0xabc"], "may not begin with 0x"),
+        (["--allow-host", "http://relay.test/"], "a host is a name or an address"),
+        (["--bound", "journal_entries=0"], "from 1 to"),
+        (["--port", "x"], "is not a valid port"),
+    ],
+)
+def test_a_flag_that_could_not_work_must_be_refused(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(cli, ["serve", *arguments])
+    assert result.exit_code == 2
+    assert said in result.output
 
 
 def test_missing_files_and_bad_clocks_and_stores_must_be_refused(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_trace_tells_frames_and_states_in_order_of_time(tmp_path: Path) -> Non
     shown = [event for event in events if event["e"] == "shown"]
     assert len(shown) == outcome.results.counts["messages.shown"]
     kinds = {event["e"] for event in events}
-    assert kinds >= {"upgrade", "accept", "text", "send", "note", "timer", "state", "shown"}
+    assert kinds >= {"upgrade", "accept", "text", "send", "note", "timer", "state", "shown", "wrote", "transmitted"}
     assert not kinds & {"frame_up", "frame_down"}, "the relay's own lines have them"
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import mockrelay.server
 import mockrelay.testing  # noqa: F401
-from mockrelay.cli import _config
+from mockrelay.serve_cli import _config
 from tests.plugin.test_pytest_plugin import PLUGIN
 from zentalk_sim.protocol.upgrade import host_admitted
 

@@ -9,7 +9,7 @@ import pytest
 from tests.report.synthetic import SECOND, START_US, Storm, empty_run
 from zentalk_sim.report.histogram import Histogram
 from zentalk_sim.report.plot_data import causes, cdf, read_attempts, read_series, thin
-from zentalk_sim.report.plots import draw_all
+from zentalk_sim.report.plots import Picture, draw_all
 from zentalk_sim.report.results import FaultSpan, Results, write_run
 from zentalk_sim.trace.tables import CONNECTIONS, TIMESERIES, TableWriter
 
@@ -87,11 +87,66 @@ def test_causes_leave_out_what_is_normal_and_what_is_zero() -> None:
     counts |= {"connections.authenticated": 8, "connections.connect_timeout": 1}
     assert [(c.label, c.count) for c in causes(counts)] == [
         ("device gave up connecting", 4),
-        ("connection closed: 1006", 2),
+        ("connection closed: 1006 (without a close)", 2),
         ("connection: connect timeout", 1),
         ("error: RATE_LIMITED", 3),
         ("copy dropped: overflow", 1),
     ]
+
+
+def test_limits_of_connecting_are_told_among_the_connections() -> None:
+    counts = {"rate_limited.connections_per_ip": 3, "rate_limited.auth_attempts": 2, "rate_limited.send_message": 1}
+    assert [(c.family, c.label) for c in causes(counts)] == [
+        ("connections", "rate-limited: connections per ip"),
+        ("connections", "rate-limited: auth attempts"),
+        ("messages", "rate-limited: send message"),
+    ]
+
+
+def sampled(folder: Path, samples: list[tuple[int, str, str | None, float]], **experiment: object) -> list[Picture]:
+    """The pictures of a run with these samples (s, metric, node, value) and nothing else."""
+    results, tables = empty_run()
+    results.experiment = experiment
+    tables["timeseries"] = TableWriter(TIMESERIES, None)
+    for at_s, metric, node, value in samples:
+        tables["timeseries"].append((START_US + at_s * SECOND, metric, node, value))
+    write_run(results, folder, **tables, plots=False)
+    return draw_all(results, folder)
+
+
+def test_memory_is_drawn_only_against_a_limit(tmp_path: Path) -> None:
+    samples = [(second, "memory_bytes", node, second * 2.0**20) for second in range(5) for node in ("0", "1")]
+    assert "memory" not in {picture.name for picture in sampled(tmp_path, samples)}
+    relay = {"ingress": {"memory": {"limit": "8MiB"}}}
+    texts = {picture.name: picture.text for picture in sampled(tmp_path, samples, relay=relay)}
+    assert texts["memory"] == "Memory of connections: at most 4 MiB on a node, 50 % of its limit."
+
+
+def test_the_overview_must_show_what_there_is_in_the_place_of_what_there_is_not(tmp_path: Path) -> None:
+    samples = [(second, "copies.pending", None, 100.0 * second) for second in range(5)]
+    overview, *others = sampled(tmp_path, samples)
+    assert "Copies waiting in mailboxes: at most 400, 400 at the end." in overview.text
+    assert "Delivery latency: no value." not in overview.text
+    assert {"reconnect_time", "delivery_latency"} <= {picture.name for picture in others}, "each says it has no data"
+
+
+@pytest.mark.parametrize(("hours", "unit"), [(0.1, "second"), (3, "minute"), (700, "hour")])
+def test_attempts_are_told_by_a_unit_that_fits_the_bins(hours: float, unit: str, tmp_path: Path) -> None:
+    results, _ = empty_run()
+    results.simulated_us = int(hours * 3600) * SECOND
+    write(tmp_path, results, [], [(0, True)] * 3)
+    texts = {picture.name: picture.text for picture in draw_all(results, tmp_path)}
+    assert f" a {unit}, 0 s after the start." in texts["connection_attempts"]
+
+
+def test_a_latency_of_weeks_is_told_in_days(tmp_path: Path) -> None:
+    results, tables = empty_run()
+    results.metrics["delivery_latency_ms"] = Histogram()
+    for value_us in (20_000, 9 * 86_400 * SECOND):
+        results.metrics["delivery_latency_ms"].record(value_us)
+    write_run(results, tmp_path, **tables, plots=False)
+    texts = {picture.name: picture.text for picture in draw_all(results, tmp_path)}
+    assert "p50 20.03 ms, p90 9.01 d" in texts["delivery_latency"] or "p90 9 d" in texts["delivery_latency"]
 
 
 def test_a_thinned_line_keeps_its_peaks() -> None:

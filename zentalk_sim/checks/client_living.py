@@ -205,6 +205,10 @@ class PauseAfterLimit(Check):
         if found is None or event.fault is not None or event.partial or not self.world.comparable:
             return
         until_ms, error = found
+        sent_ms = event.timestamp + (conn.lag_ms or 0)
+        if sent_ms < error.t // 1000:
+            # Held back by the network on an older connection.
+            return
         self.paused.pop(key)
-        left_ms = until_ms - event.timestamp - (conn.lag_ms or 0)
+        left_ms = until_ms - sent_ms
         self.judge(left_ms <= _SLACK_MS, f"{event.type} {left_ms} ms before retry_after was over", error, event)

@@ -13,6 +13,8 @@ from zentalk_sim.protocol.frames import MessageSend
 from zentalk_sim.protocol.identity import content_hash, conversation_id
 from zentalk_sim.trace import events as ev
 
+_MOST_WAITING: Final = 300
+"""Messages a device may have written and not sent; queues hold a hundred."""
 _PATIENCE_MS: Final = 60_000
 """A client that holds live messages back while it fetches may take this long to confirm one."""
 
@@ -130,9 +132,17 @@ class ResendPace(Check):
     def begin(self) -> None:
         self.known: Recent[tuple[str, str], None] = Recent()
         self.last: dict[int, Any] = {}
+        self.newest: Recent[str, int] = Recent(200_000)
+
+    def on_upgrade(self, event: ev.Upgrade) -> None:
+        self.newest[self.world.conn(event.c).device] = event.c
 
     def in_message_send(self, event: ev.FrameIn) -> None:
-        key = (self.world.conn(event.c).device, event.id)
+        device = self.world.conn(event.c).device
+        if self.newest.get(device) not in (None, event.c):
+            # What an older connection brings late was sent before what came over the newer one.
+            return
+        key = (device, event.id)
         if key not in self.known:
             self.known[key] = None
             return
@@ -293,6 +303,28 @@ def fetched_ids(body: Any) -> list[str]:
     messages = body.get("messages") if isinstance(body, dict) else None
     found = messages if isinstance(messages, list) else []
     return [m["id"].lower() for m in found if isinstance(m, dict) and isinstance(m.get("id"), str)]
+
+
+@check("client.queue_order", "R-11.4")
+class QueueOrder(Check):
+    """In a simulation: of what waits in the outgoing queue the newest message is sent first."""
+
+    def begin(self) -> None:
+        self.waiting: Recent[str, dict[str, ev.Wrote]] = Recent(10_000)
+
+    def on_wrote(self, event: ev.Wrote) -> None:
+        waiting = self.waiting.get(event.device)
+        if waiting is None:
+            waiting = self.waiting[event.device] = {}
+        if len(waiting) < _MOST_WAITING:
+            waiting[event.message_id] = event
+
+    def on_transmitted(self, event: ev.Transmitted) -> None:
+        waiting = self.waiting.get(event.device)
+        own = waiting.pop(event.message_id, None) if waiting else None
+        if own is not None and waiting:
+            newer = [other for other in waiting.values() if other.line > own.line]
+            self.judge(not newer, f"sent before {len(newer)} newer ones that waited", own, *newer[:1], event)
 
 
 @check("client.shown_once", "R-11.6")

@@ -32,6 +32,7 @@ FAMILIES: Final = (
     "relay_messages",
     "relay_refusals",
     "relay_session",
+    "relay_signals",
     "relay_store",
 )
 """The modules of this package that hold checks."""

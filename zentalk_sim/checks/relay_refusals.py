@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from zentalk_sim.checks.client_messages import hash_of
 from zentalk_sim.checks.registry import Check, Recent, check
 from zentalk_sim.protocol.config import Ceiling, Limit
-from zentalk_sim.protocol.ratelimit import LimitState, admit, fresh
 from zentalk_sim.trace import events as ev
 
 
@@ -132,13 +132,43 @@ class RefusesExpired(_Accepting):
             self.judge(send.t <= over_us, f"taken {send.t - over_us} µs after the token's grace", send, ack)
 
 
+class _Admitted:
+    """R-10.1 worked out anew, not by the relay's own code: what a device was admitted, and what its bucket holds."""
+
+    def __init__(self, now_us: int) -> None:
+        self.times: deque[int] = deque()
+        self.limit: Limit | None = None
+        self.level = 0
+        """Tokens, in units of which one is worth the window in µs."""
+        self.filled_us = now_us
+
+    def admit(self, limit: Limit, now_us: int) -> str:
+        """Take an admission; what it goes beyond, or nothing."""
+        window_us = limit.window_s * 1_000_000
+        full = (limit.burst or limit.limit) * window_us
+        if limit != self.limit:
+            self.limit, self.level, self.filled_us = limit, full, now_us
+        self.level = min(full, self.level + max(0, now_us - self.filled_us) * limit.limit)
+        self.filled_us = max(self.filled_us, now_us)
+        while self.times and self.times[0] <= now_us - window_us:
+            self.times.popleft()
+        found = ""
+        if len(self.times) >= limit.limit:
+            found = f"{len(self.times)} in {limit.window_s} s before it"
+        elif self.level < window_us:
+            found = f"the bucket of {limit.burst or limit.limit} is empty"
+        self.times.append(now_us)
+        self.level = max(0, self.level - window_us)
+        return found
+
+
 @check("relay.limits", "R-10.1")
 class Limits(_Accepting):
     """Of messages, receipts, presence and subscriptions no device is admitted more than its limit and burst."""
 
     def begin(self) -> None:
         super().begin()
-        self.states: Recent[tuple[str, str, str], LimitState] = Recent(200_000)
+        self.states: Recent[tuple[str, str, str], _Admitted] = Recent(200_000)
         self.open: Any = None
 
     def in_any(self, event: ev.FrameIn) -> None:
@@ -175,10 +205,9 @@ class Limits(_Accepting):
         key = (operation, conn.user, conn.device)
         state = self.states.get(key)
         if state is None:
-            state = self.states[key] = fresh(limit, event.t)
-        refusal = admit(state, limit, event.t)
-        text = "" if refusal is None else f"{refusal.current_count} in {limit.window_s} s before it ({refusal.reason})"
-        self.judge(refusal is None, f"{operation} admitted beyond its limit: {text}", shown)
+            state = self.states[key] = _Admitted(event.t)
+        beyond = state.admit(limit, event.t)
+        self.judge(not beyond, f"{operation} admitted beyond its limit: {beyond}", shown)
 
 
 @check("relay.device_ceiling", "R-10.3")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zentalk_sim.checks.registry import Check, check
+from zentalk_sim.checks.client_messages import fetched_ids
+from zentalk_sim.checks.registry import Check, Recent, check
 from zentalk_sim.checks.world import claims_of
 from zentalk_sim.protocol import control
 from zentalk_sim.trace import events as ev
@@ -140,6 +141,33 @@ class FetchComplete(_Mailboxes):
         box = self.box(claims.sub, claims.device_id)
         total = body.get("total")
         self.judge(total == len(box), f"the mailbox must hold {len(box)} copies, total is {total!r}", asked, event)
+
+
+@check("relay.retention", "R-6.5")
+class Retention(Check):
+    """Nothing is pushed, and nothing fetched, once its retention is over."""
+
+    def begin(self) -> None:
+        self.accepted: Recent[str, Any] = Recent()
+
+    def out_message_ack(self, event: ev.FrameOut) -> None:
+        if event.payload.status == "queued":
+            self.accepted[event.payload.message_id.lower()] = event
+
+    def _still_kept(self, message_id: str, event: Any) -> None:
+        ack = self.accepted.get(message_id)
+        if ack is not None and self.world.comparable:
+            kept_us = self.world.config.mailbox.retention_s * 1_000_000
+            self.judge(event.t - ack.t <= kept_us, f"{message_id} after {event.t - ack.t} µs", ack, event)
+
+    def out_message_new(self, event: ev.FrameOut) -> None:
+        self._still_kept(event.id, event)
+
+    def on_response(self, event: ev.Response) -> None:
+        asked = self.world.requests.get(event.r)
+        if asked is not None and (asked.method, asked.path, event.status) == ("GET", "/api/messages", 200):
+            for message_id in fetched_ids(event.body):
+                self._still_kept(message_id, event)
 
 
 @check("relay.drops_noted", "R-6.5")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,8 @@ def command(
     first, last = seeds if seeds is not None else (1, None if for_s is not None else 100)
     wanted = itertools.count(first) if last is None else iter(range(first, last + 1))
     try:
-        tally = fuzz(wanted, capsules, for_s=for_s, budget=shrink, told=_progress if sys.stderr.isatty() else None)
+        told = _progress if sys.stderr.isatty() else None
+        tally = fuzz(wanted, capsules, clock=time.monotonic, for_s=for_s, budget=shrink, told=told)
     except OSError as error:
         raise InvalidFile(f"{error.filename or capsules}: cannot be written: {error.strerror}") from None
     if sys.stderr.isatty():

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from zentalk_sim.experiment import fault_schema
+from zentalk_sim.experiment import fault_schema, rule_reader
 from zentalk_sim.experiment.distributions import TimeDistribution
 from zentalk_sim.experiment.reader import Reader
 from zentalk_sim.experiment.schema import Experiment
@@ -54,7 +54,12 @@ def check(experiment: Experiment, reader: Reader) -> None:
     _check_messages(experiment, reader)
     _check_workload(experiment, reader)
     for number, fault in enumerate(experiment.faults):
-        _check_fault(experiment, reader, fault, f"faults.{number}")
+        path = f"faults.{number}"
+        if isinstance(fault, fault_schema.EventRule):
+            population = experiment.population
+            rule_reader.check(reader, fault.rule, path, users=population.users, devices=population.devices)
+        else:
+            _check_fault(experiment, reader, fault, path)
     _check_clocks(experiment, reader)
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong at a stated time, as an experiment's list ``faults`` says it; ``do`` names the fault."""
+"""What can go wrong, as an experiment's list ``faults`` says it: at a stated time, ``do`` naming it, or by a rule."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from zentalk_sim.experiment.sections import Count, Positive, PositiveUs, Share, Us
+from zentalk_sim.faults.rules import Rule
 
 
 class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
@@ -137,6 +138,18 @@ class ResetConnections(_Fault, frozen=True, kw_only=True, tag="reset_connections
 
     fraction: Share = 1.0
     """The share of open connections, chosen by the seed."""
+
+
+# --- rules ---------------------------------------------------------------------------------------------------
+
+
+class EventRule(Struct, frozen=True, tag_field="do", tag="rule"):
+    """A rule of the mock relay's language: what must match of an upgrade, frame or REST call, and what is then done.
+
+    In a file it is ``{match, action, times?, comment?}`` as in `docs/faults.md`; the tag is never written.
+    """
+
+    rule: Rule
 
 
 DeviceFault: TypeAlias = Partition | DeviceOffline | Handover

@@ -12,7 +12,8 @@ from typing import Any, Final
 from msgspec import NODEFAULT, Struct
 from msgspec import inspect as mi
 
-from zentalk_sim.experiment import descriptions, keys
+from zentalk_sim.experiment import descriptions, keys, rule_schema
+from zentalk_sim.experiment.fault_schema import EventRule
 from zentalk_sim.experiment.keys import Quantity
 from zentalk_sim.experiment.loader import experiment_type
 from zentalk_sim.experiment.metrics import CATALOGUE
@@ -139,6 +140,9 @@ class _Maker:
             whole = isinstance(inner, mi.StructType) and inner.cls is LinkProfile
             value = self.struct(inner, is_partial=True) if whole else self.schema(inner, None)  # type: ignore[arg-type]
             return {"type": "object", "additionalProperties": value}
+        if isinstance(kind, mi.StructType) and kind.cls is EventRule:
+            self.definitions.setdefault("EventRule", rule_schema.event_rule())
+            return {"$ref": "#/definitions/EventRule"}
         if isinstance(kind, mi.StructType):
             return self.reference(kind, isinstance(default, kind.cls))
         if isinstance(kind, mi.LiteralType):

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect as mi
 
-from zentalk_sim.experiment import consistency, overrides, sweep_grid, thresholds
+from zentalk_sim.experiment import consistency, overrides, rule_reader, sweep_grid, thresholds
+from zentalk_sim.experiment.fault_schema import EventRule
 from zentalk_sim.experiment.keys import key_of
 from zentalk_sim.experiment.reader import FAILED, Reader
 from zentalk_sim.experiment.schema import Experiment, Threshold
@@ -63,7 +64,7 @@ def read(
         raise FileFaults([Fault(tree.origin, "is empty; `zsim new NAME` writes a file to start from")])
     if not isinstance(tree.data, dict):
         raise FileFaults([Fault(tree.origin, "must be a mapping (key: value), as `zsim new NAME` writes it")])
-    reader = Reader({Threshold: thresholds.read}, elsewhere)
+    reader = Reader({Threshold: thresholds.read, EventRule: rule_reader.read}, elsewhere)
     _set_sweep_aside(tree, reader, set_aside)
     _settle_users(tree, reader)
     for text in settings:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from zentalk_sim.faults.verdicts import ACTIONS
 from zentalk_sim.protocol.config import Limits
 from zentalk_sim.protocol.errors import HTTP_STATUS, CloseCode
 
@@ -131,6 +132,15 @@ LOSSES: Final = (
 """How the transport of a connection ended, as the relay saw it."""
 ABORTS: Final = ("auth_timeout", "connect_timeout", "silence")
 """Why a client dropped a connection, or an attempt, without a handshake."""
+CLOSE_CODES: Final = (*(str(int(code)) for code in CloseCode), "other")
+
+
+def closed_count(code: int) -> str:
+    """The count of connections that ended with this code."""
+    return f"connections.closed.{code if code in _KNOWN_CODES else 'other'}"
+
+
+_KNOWN_CODES: Final = frozenset(int(code) for code in CloseCode)
 
 COUNTS: Final[tuple[Metric, ...]] = (
     _count("messages.sent", "send() called by the application", _MESSAGES),
@@ -153,9 +163,10 @@ COUNTS: Final[tuple[Metric, ...]] = (
     _count("connections.authenticated", "attempts that reached AUTH_SUCCESS", _CONNECTIONS),
     _count(
         "connections.closed.<code>",
-        "connections that ended, by the close code their device saw (1006: without a close frame)",
+        "connections that ended, by the close code their device saw (1006: without a close frame; other: one that the "
+        "protocol does not know, as a fault rule may close with)",
         _CONNECTIONS,
-        tuple(str(int(code)) for code in CloseCode),
+        CLOSE_CODES,
     ),
     _count(
         "connections.lost.<cause>",
@@ -213,6 +224,13 @@ COUNTS: Final[tuple[Metric, ...]] = (
     _count("signals.presence", "PRESENCE_UPDATE frames sent by the relay, one per device told", _FRAMES),
     _count("signals.typing", "TYPING_START and TYPING_STOP frames sent by the relay, one per device told", _FRAMES),
     _count("signals.keys", "KEY_CHANGE frames sent by the relay, one per device told", _FRAMES),
+    _count(
+        "faults.fired.<do>",
+        "times a fault rule (`match` and `action`, under `faults`) was carried out; what such a rule refuses by itself "
+        "is counted here alone",
+        "what passes the relay's edge, whole run, where a rule does that",
+        tuple(ACTIONS),
+    ),
     _count("bus.sent", "events published", _BUS),
     _count("bus.lost", "events that reached no one: an outage, a loss, a node that was down", _BUS),
     _count(

@@ -161,7 +161,7 @@ def _results(world: World, wall_s: float) -> Results:
         censored=recorder.censored,
         checks=[CheckResult("ledgers", not faults, "; ".join(faults) or None)],
         faults=world.faults.spans,
-        assumptions=assumptions(experiment),
+        assumptions=assumptions(experiment) + quiet_rules(world.rules.never_fired() if world.rules else []),
         digest=recorder.digest.hexdigest(),
         wall_s=wall_s,
         events=world.kernel.processed,
@@ -189,6 +189,11 @@ def assumptions(experiment: Experiment) -> list[str]:
         found.append("A push notification wakes nobody: users come back in their own time.")
     found.append("Flows do not share a bottleneck: each connection has its link to itself.")
     return found
+
+
+def quiet_rules(rules: list[str]) -> list[str]:
+    """A sentence about fault rules, by comment or number, that have not fired: they say nothing of the results."""
+    return [f"Fault rules that never fired: {', '.join(rules)}."] if rules else []
 
 
 class Progress:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, field
 
-from zentalk_sim.experiment.fault_schema import Fault
+from zentalk_sim.experiment.fault_schema import EventRule, Fault
 from zentalk_sim.experiment.sections import (
     ClockSkew,
     Count,
@@ -23,6 +23,7 @@ from zentalk_sim.experiment.sections import (
     Us,
 )
 from zentalk_sim.experiment.workload_schema import Workload
+from zentalk_sim.faults.rules import Rule
 from zentalk_sim.network.profile import LinkProfile
 from zentalk_sim.protocol.config import ClientConfig, RelayConfig
 
@@ -195,8 +196,8 @@ class Experiment(Section, frozen=True, kw_only=True):
     """What the users do."""
     network: dict[str, LinkProfile] = field(default_factory=dict)
     """Link profiles by name; a built-in name is changed by what is given, a new one may start `like` another."""
-    faults: tuple[Fault, ...] = ()
-    """What goes wrong, and when."""
+    faults: tuple[Fault | EventRule, ...] = ()
+    """What goes wrong, and when: faults with a time, and rules for what is met at the relay's edge."""
     measure: Measure = Measure()
     """What is recorded."""
     thresholds: tuple[Threshold, ...] = ()
@@ -205,6 +206,16 @@ class Experiment(Section, frozen=True, kw_only=True):
     """Checks over the whole run. ledgers: every message and copy is accounted for."""
     plots: bool = True
     """Whether pictures are drawn."""
+
+    @property
+    def timed_faults(self) -> tuple[Fault, ...]:
+        """The faults that strike at a stated time, in their order."""
+        return tuple(fault for fault in self.faults if not isinstance(fault, EventRule))
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The fault rules, in the order in which they are tried."""
+        return tuple(fault.rule for fault in self.faults if isinstance(fault, EventRule))
 
     def to_mapping(self) -> dict[str, Any]:
         """This experiment as a file would say it, every key written out; it loads to an equal Experiment."""

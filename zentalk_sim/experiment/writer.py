@@ -7,7 +7,9 @@ from typing import Any
 from msgspec import Struct
 
 from zentalk_sim.experiment import keys
+from zentalk_sim.experiment.fault_schema import EventRule
 from zentalk_sim.experiment.schema import Experiment, Threshold
+from zentalk_sim.faults.rules import to_builtins
 from zentalk_sim.files.yaml import dump
 
 
@@ -50,6 +52,8 @@ def plain(field: str, value: Any) -> tuple[str, Any]:
 def _value(value: Any) -> Any:
     if isinstance(value, Threshold):
         return value.text
+    if isinstance(value, EventRule):
+        return to_builtins(value.rule)
     if isinstance(value, Struct):
         return _struct(value)
     if isinstance(value, dict):

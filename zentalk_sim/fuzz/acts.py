@@ -34,6 +34,8 @@ class Acts:
         self._waiting: list[control.Command] = []
         self.removed: dict[str, None] = {}
         """Devices that an operator removed."""
+        self.killed_with_unacked = 0
+        """Applications killed while messages of theirs had no answer."""
         self.rogues: list[Rogue] = []
         self.done: list[tuple[int, str]] = []
         """What was done, and when."""
@@ -65,11 +67,13 @@ class Acts:
 
     def _until_us(self, act: dict[str, Any]) -> int:
         """When an act is taken back: at the end of the active time at the latest."""
-        return max(self._world.kernel.now + 1, min(self._world.kernel.now + act["for_ms"] * 1000, self._end_us))
+        now, for_ms = self._world.kernel.now, int(act["for_ms"])
+        return max(now + 1, min(now + for_ms * 1000, self._end_us))
 
     def _device(self, act: dict[str, Any]) -> Device:
         devices = self._world.devices
-        return devices[act["device"] % len(devices)]
+        number: int = act["device"]
+        return devices[number % len(devices)]
 
     def _address(self, number: int) -> str:
         people = list(dict.fromkeys(device.member.person.address for device in self._world.devices))
@@ -133,6 +137,7 @@ class Acts:
             return
         old = device.client
         kept = old.snapshot()
+        self.killed_with_unacked += old.unacked > 0
         fresh = Client(
             old.config, old.identity, streams=world.streams, crypto=world.crypto, name=old.name, wire=world.wire
         )
@@ -162,7 +167,7 @@ class Acts:
     def _crash_at(self, act: dict[str, Any]) -> None:
         node = self._world.nodes[act["node"] % len(self._world.nodes)]
         if node.relay is not None:
-            node.relay = Fuse(node.relay, self, node, act)  # type: ignore[assignment]
+            node.relay = Fuse(node.relay, self, node, act)
 
     def died(self, node: RelayNode, act: dict[str, Any]) -> None:
         """A fuse has blown: the others notice in time, and the node comes back."""

@@ -82,7 +82,8 @@ def draw(dice: Dice, duration_s: int, nodes: int, users: int, devices: int) -> l
     if dice.chance(0.5):
         count = dice.between(3, 25)
         gap_ms = dice.pick((20, 500, 2_000))
-        add("rogue", node=dice.between(0, nodes - 1), gap_ms=gap_ms, moves=[dice.pick(ROGUE_MOVES) for _ in range(count)])
+        node = dice.between(0, nodes - 1)
+        add("rogue", node=node, gap_ms=gap_ms, moves=[dice.pick(ROGUE_MOVES) for _ in range(count)])
     return sorted(found, key=lambda act: int(act["at_ms"]))
 
 

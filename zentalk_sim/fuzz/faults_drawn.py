@@ -26,15 +26,13 @@ FAMILIES: Final = (
 )
 
 
-def draw(
-    dice: Dice, duration_s: int, nodes: int, devices: int, left_out: tuple[str, ...] = ()
-) -> list[dict[str, Any]]:
+def draw(dice: Dice, duration_s: int, nodes: int, devices: int, left_out: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """The faults of a trial that is active for ``duration_s``, in the order of their instants."""
     found: list[dict[str, Any]] = []
     for family in FAMILIES:
         if dice.chance(0.25) and family not in left_out:
-            for _ in range(dice.pick((1, 1, 2, 3))):
-                found.append(_one(dice, family, duration_s, nodes, devices))
+            count = dice.pick((1, 1, 2, 3))
+            found.extend(_one(dice, family, duration_s, nodes, devices) for _ in range(count))
     return sorted(found, key=lambda fault: int(fault["at"].removesuffix("ms")))
 
 

@@ -34,6 +34,9 @@ from zentalk_sim.protocol.rest_types import Request
 
 _LONG_WAIT_US: Final = 40_000_000
 _BURST: Final = 25
+_WITHOUT_CONNECTION: Final = frozenset(
+    ("wait", "reconnect", "fetch", "post", "expired_token", "bad_auth", "no_answer", "many_devices")
+)
 
 
 class Rogue:
@@ -55,6 +58,7 @@ class Rogue:
         self._sent: list[tuple[str, MessageSend]] = []
         self._victims = list(dict.fromkeys(device.member.person.address for device in world.devices))
         self._at = 0
+        self._waited = False
 
     def begin(self) -> None:
         """Register, connect, and make the first move."""
@@ -86,12 +90,20 @@ class Rogue:
                 wire.leave()
             return
         name = self._act["moves"][self._at]
+        needs_connection = name not in _WITHOUT_CONNECTION
+        if needs_connection and not self._waited and (self.wire is None or not self.wire.ready):
+            # A handshake takes two commits; the move is made once it should be done.
+            self._waited = True
+            if self.wire is None or not self.wire.is_opening:
+                self.connect()
+            wait_us = 10_000 + 3 * max(node.store_latency_us for node in self.world.nodes)
+            self.world.kernel.call_at(self.world.kernel.now + wait_us, self._move)
+            return
+        self._waited = False
         self._at += 1
         if name == "long_wait":
             self.world.kernel.call_at(self.world.kernel.now + _LONG_WAIT_US, self._move)
             return
-        if (self.wire is None or not self.wire.ready) and name not in ("wait", "reconnect", "resume", "fetch", "post"):
-            self.connect(token=self._short_token if name == "expired_token" else None)
         move: Callable[[], None] = getattr(self, "_" + name)
         move()
         self._later()
@@ -195,6 +207,7 @@ class Rogue:
         self._emit("MESSAGE_SEND", payload, frame_id=frame_id or None)
 
     def _again_other(self) -> None:
+        self._send()
         frame_id, payload = self._last()
         self._emit("MESSAGE_SEND", msgspec.structs.replace(payload, ciphertext=b"other"), frame_id=frame_id or None)
 
@@ -243,7 +256,7 @@ class Rogue:
 
     def _presence_fast(self) -> None:
         for status in ("away", "online", "away"):
-            self._emit("PRESENCE_SET", PresenceSet(status))  # type: ignore[arg-type]
+            self._emit("PRESENCE_SET", PresenceSet(status))
 
     def _spy(self) -> None:
         for victim in self._victims:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-
 from zentalk_sim.model.relay_node import RelayNode
 from zentalk_sim.model.websocket import HEADERS
 from zentalk_sim.protocol import codec
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 _REACTION_US: Final = 1_000
 _KEEP: Final = object()
-IP: Final = "11.255.255.1"
 
 
 class RogueWire:
@@ -51,6 +49,11 @@ class RogueWire:
         """Whether the node still has this connection."""
         return self._known and self.node.epoch == self._epoch and self.conn in self.node.sockets
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether it may yet become ready."""
+        return self._stands and not self.ready and not self.silent
+
     def now_ms(self) -> int:
         """The node's time."""
         return self.node.now() // 1000
@@ -61,10 +64,10 @@ class RogueWire:
         """Ask for the upgrade."""
         self.device_id = query["device_id"]
         self.presented = query.get("resume_token")
-        self.rogue.tracer.event(
-            self.node.now(), "wire", self.conn, self.device_id, dir="in", rule="rogue", did="rogue"
-        )
-        self.node.connect(self, UpgradeRequest(PATH, query, HEADERS, IP))  # type: ignore[arg-type]
+        # From an address of its own each time, or the limits per address would soon refuse all that it tries.
+        ip = f"11.255.{self.conn >> 8 & 255}.{self.conn & 255}"
+        self.rogue.tracer.event(self.node.now(), "wire", self.conn, self.device_id, dir="in", rule="rogue", did="rogue")
+        self.node.connect(self, UpgradeRequest(PATH, query, HEADERS, ip))  # type: ignore[arg-type]
 
     def leave(self) -> None:
         """The transport is gone."""

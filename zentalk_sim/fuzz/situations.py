@@ -35,7 +35,7 @@ NAMES: Final[tuple[str, ...]] = (
     "a refresh was refused",
     "a limit refused a message by its window",
     "a limit refused a message by its burst",
-    "a message was admitted at the very edge of a window",
+    "a limit's window was full to its last place",
     "a connection was closed for its refusals",
     "a connection was dropped by the heartbeat",
     "a PONG came after its time-out",
@@ -88,6 +88,9 @@ class Situations:
         self._fetching: dict[str, None] = {}
         self._queued: Recent[str, None] = Recent(20_000)
         self._published: dict[str, int] = {}
+        self._kept = 0
+        self._started = (0, 0)
+        """The connection that was authenticated last, and when: what comes at once was kept for it."""
         self._handlers: dict[type, Callable[[Any, World], None]] = {
             ev.FrameIn: self._in,
             ev.FrameOut: self._out,
@@ -117,11 +120,14 @@ class Situations:
 
     def _in(self, event: ev.FrameIn, world: World) -> None:
         conn = world.conn(event.c)
-        if conn.expires_ms and conn.state == "ready" and event.t > conn.expires_ms * 1000:
-            if event.t <= conn.expires_ms * 1000 + world.config.token.grace_s * 1_000_000:
-                self.reached("a frame came within the token's grace")
-        if event.type == "PONG" and event.payload is not None and conn.state == "ready":
-            if event.t - event.payload.timestamp * 1000 > world.config.heartbeat.pong_timeout_ms * 1000:
+        if conn.state != "ready":
+            return
+        over_us = event.t - conn.expires_ms * 1000
+        if conn.expires_ms and 0 < over_us <= world.config.token.grace_s * 1_000_000:
+            self.reached("a frame came within the token's grace")
+        if event.type == "PONG" and event.payload is not None:
+            late_us = event.t - event.payload.timestamp * 1000 - world.config.heartbeat.pong_timeout_ms * 1000
+            if late_us > 0:
                 self.reached("a PONG came after its time-out")
 
     def _out(self, event: ev.FrameOut, world: World) -> None:
@@ -146,13 +152,14 @@ class Situations:
             self._refused(payload)
         elif kind == "SYNC_REQUIRED":
             self._fetching[conn.device] = None
+        elif kind in ("MESSAGE_DELIVERED", "MESSAGE_READ") and self._started == (event.c, event.t):
+            self._kept += 1
         elif kind == "TOKEN_REFRESHED":
             self.reached("a token was refreshed")
         elif kind == "TYPING_STOP" and type(world.cause) is ev.Timer and world.node == conn.node:
             self.reached("a typing indicator ended by itself")
-        elif kind == "PRESENCE_UPDATE" and payload is not None and payload.status == "away":
-            if type(world.cause) is ev.Timer:
-                self.reached("a device turned away by itself")
+        elif kind == "PRESENCE_UPDATE" and type(world.cause) is ev.Timer and getattr(payload, "status", "") == "away":
+            self.reached("a device turned away by itself")
 
     def _acknowledged(self, event: ev.FrameOut, world: World) -> None:
         payload = event.payload
@@ -163,9 +170,9 @@ class Situations:
             self.reached("a duplicate arrived after its id was forgotten")
         self._queued[payload.message_id] = None
         cause = world.cause
-        if type(cause) is ev.FrameIn and cause.payload is not None and cause.type == "MESSAGE_SEND":
-            if not world.places.get(cause.payload.to.lower()):
-                self.reached("a message was sent to a user with no device connected")
+        is_send = type(cause) is ev.FrameIn and cause.payload is not None and cause.type == "MESSAGE_SEND"
+        if is_send and not world.places.get(cause.payload.to.lower()):
+            self.reached("a message was sent to a user with no device connected")
 
     def _authenticated(self, event: ev.FrameOut, world: World) -> None:
         conn, payload = world.conn(event.c), event.payload
@@ -179,6 +186,7 @@ class Situations:
         elif conn.resume_token:
             self.reached("a resume token came too late, or was stale")
         self._sessions[conn.device] = conn.node
+        self._started = (event.c, event.t)
         for other in world.places.get(conn.user or "", {}).values():
             before = world.conns.get(other)
             if before is not None and before.device == conn.device and other != event.c:
@@ -252,12 +260,17 @@ class Situations:
 
     def _response(self, event: ev.Response, world: World) -> None:
         asked = world.requests.get(event.r)
-        if asked is not None and asked.path == "/api/messages" and isinstance(event.body, dict):
-            if not event.body.get("messages") and event.body.get("total") == 0:
-                self._fetching.clear()
+        body = event.body if isinstance(event.body, dict) else {}
+        if asked is not None and asked.path == "/api/messages" and body.get("total") == 0:
+            self._fetching.clear()
 
     def _state(self, event: ev.State, world: World) -> None:
         """A client's own changes of state say nothing that is not counted elsewhere."""
+
+    def _came_back(self, trial: Trial) -> int:
+        """Devices that an operator removed and that are registered again."""
+        known = [device for user in trial.world.store.users.values() for device in user.devices]
+        return sum(device in trial.acts.removed for device in known)
 
     # --- what only the world knows -------------------------------------------------------------------
 
@@ -271,14 +284,23 @@ class Situations:
             ("a message was given up on", counts.get("messages.failed", 0)),
             ("a message was given up on that the relay holds", counts.get("messages.failed_but_stored", 0)),
             ("an event of the bus was lost", trial.world.bus.lost),
-            ("a message was admitted at the very edge of a window", self.counts.get("", 0)),
+            ("a removed device came back", self._came_back(trial)),
+            ("an application was restarted with messages unacknowledged", trial.acts.killed_with_unacked),
+            ("receipts were kept for a user who was away", self._kept),
         ):
             if count:
                 self.reached(name, count)
+        full = sum(_is_full(state) for state in trial.world.store.limits.values())
+        if full:
+            self.reached("a limit's window was full to its last place", full)
         for _, text in trial.acts.done:
             for point, name in _DEATHS.items():
                 if text.endswith(f"died {point}"):
                     self.reached(name)
+
+
+def _is_full(state: Any) -> bool:
+    return bool(len(state.admitted_us) == state.limit.limit > 1)
 
 
 def _is_look(world: World) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -76,14 +75,15 @@ def fuzz(
     seeds: Iterator[int],
     folder: Path,
     *,
+    clock: Callable[[], float],
     for_s: float | None = None,
     budget: int = BUDGET,
     told: Callable[[Tally, int], None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Tally:
     """Run seeds until they, or the time, are at an end, or the user interrupts; what was found until then is kept.
 
-    ``told`` is called after each seed with the tally and the seed. Raises OSError where a capsule cannot be written.
+    ``clock`` gives seconds; ``told`` is called after each seed with the tally and the seed. Raises OSError where a
+    capsule cannot be written.
     """
     tally = Tally()
     began_s = clock()

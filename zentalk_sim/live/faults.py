@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from zentalk_sim.experiment.fault_schema import (
     CrashNode,
     DeviceOffline,
+    EventRule,
     Fault,
     Handover,
     Partition,
@@ -23,9 +24,11 @@ from zentalk_sim.experiment.fault_schema import (
     RollingDeploy,
     StopNode,
 )
-from zentalk_sim.experiment.real_time import choose, roaming_ip
+from zentalk_sim.experiment.real_time import LiveRecorder, Member, choose, roaming_ip
+from zentalk_sim.experiment.rule_names import names_in, settled
 from zentalk_sim.experiment.schema import Experiment
-from zentalk_sim.live.control import ControlError
+from zentalk_sim.faults import to_builtins
+from zentalk_sim.live.control import Control, ControlError
 from zentalk_sim.network.path import Path
 from zentalk_sim.protocol.streams import Stream
 
@@ -41,6 +44,10 @@ def refusals(experiment: Experiment, *, has_control: bool) -> list[str]:
     """A sentence for each fault that a live relay cannot be given; none if all can."""
     found = []
     for number, fault in enumerate(experiment.faults):
+        if isinstance(fault, EventRule):
+            if not has_control:
+                found.append(f"faults.{number}: a rule needs the relay's control API (--admin-token)")
+            continue
         name = fault.__struct_config__.tag
         place = f"faults.{number}: `{name}`"
         node = getattr(fault, "node", None)
@@ -57,6 +64,24 @@ def refusals(experiment: Experiment, *, has_control: bool) -> list[str]:
     return found
 
 
+async def install_rules(experiment: Experiment, members: list[Member], control: Control) -> None:
+    """Give a space the experiment's rules, in their order. Raises ControlError."""
+    if experiment.rules:
+        rules = settled(experiment.rules, *names_in(members))
+        await control.call("POST", "/admin/rules", [to_builtins(rule) for rule in rules])
+
+
+async def count_rules(experiment: Experiment, control: Control, recorder: LiveRecorder) -> list[str]:
+    """Tell the recorder how often each rule has fired; those that never did, by comment or id. Raises ControlError."""
+    quiet: list[str] = []
+    if experiment.rules:
+        for rule in await control.call("GET", "/admin/rules"):
+            recorder.count(f"faults.fired.{rule['action']['do']}", rule["fired"])
+            if not rule["fired"]:
+                quiet.append(str(rule.get("comment") or rule["id"]))
+    return quiet
+
+
 class LiveFaults:
     """Runs the faults of an experiment against a live world. ``spans``: label, start, end in µs of Unix time."""
 
@@ -69,7 +94,7 @@ class LiveFaults:
     def begin(self) -> None:
         """Have every fault wait for its instant."""
         time = self._world.time
-        for number, fault in enumerate(self._world.experiment.faults):
+        for number, fault in enumerate(self._world.experiment.timed_faults):
             stream = self._world.streams.fresh(f"fault/{number}")
             time.call_at(time.start_us + fault.at_us, self._strike, fault, stream)
 

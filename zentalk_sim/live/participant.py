@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from zentalk_sim.experiment.metrics import closed_count
 from zentalk_sim.experiment.real_time import Member, Person, draw_clock
 from zentalk_sim.live.device import Device
 from zentalk_sim.live.shaped_socket import ShapedSocket
@@ -184,7 +185,7 @@ class Participant:
         code = socket.close_code
         if end_us is not None and socket.upgraded_us is not None:
             code = 1006 if code is None else code
-            self.world.recorder.count(f"connections.closed.{code}")
+            self.world.recorder.count(closed_count(code))
         self.world.recorder.connection(
             (
                 self.member.device_id,

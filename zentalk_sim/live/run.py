@@ -20,10 +20,10 @@ from msgspec import Struct
 
 from zentalk_sim.experiment import real_time, writer
 from zentalk_sim.experiment.real_time import LiveRecorder, Member, Person
-from zentalk_sim.experiment.runner import RunOutcome, assumptions, default_folder
+from zentalk_sim.experiment.runner import RunOutcome, assumptions, default_folder, quiet_rules
 from zentalk_sim.experiment.schema import Cluster, Experiment
 from zentalk_sim.live.control import Control, ControlError
-from zentalk_sim.live.faults import refusals
+from zentalk_sim.live.faults import count_rules, install_rules, refusals
 from zentalk_sim.live.relay_facts import RelayFacts
 from zentalk_sim.live.users import GivenUser, UsersError, given_people
 from zentalk_sim.live.world import LiveWorld
@@ -139,6 +139,7 @@ class _Play:
             )
             recording = None
             if space is not None:
+                await install_rules(self.experiment, members, space)
                 self._ahead_us = await space.clock_ahead_us(world.time.real_us)
                 recording = (await space.call("POST", "/admin/recordings", {"action": "start"}))["id"]
             await self._play(world)
@@ -170,6 +171,7 @@ class _Play:
         facts = None
         try:
             if space is not None:
+                self._notes += quiet_rules(await count_rules(self.experiment, space, world.recorder))
                 await space.call("POST", "/admin/recordings", {"action": "stop"})
             without = world.end()
             await world.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from zentalk_sim.experiment.metrics import closed_count
 from zentalk_sim.model.clock import Clock, draw_clock
 from zentalk_sim.model.line import Line
 from zentalk_sim.model.population import Member, Person, roaming_ip
@@ -128,6 +129,9 @@ class Device(Sleeps):
         effects = self.client.send(to.address, ciphertext, "text", self.now())
         own, size, now = self.member.person, len(ciphertext), self.kernel.now
         self.world.recorder.sent(self.client.last_id, own.address, to.address, to.device_ids, size, now)
+        tracer = self.tracer
+        if tracer is not None and tracer.full and not any(type(effect) is Rejected for effect in effects):
+            tracer.event(now, "wrote", None, self.member.device_id, id=self.client.last_id)
         self.apply(effects)
 
     def read(self, message_id: str) -> None:
@@ -219,6 +223,9 @@ class Device(Sleeps):
     def _disarm(self) -> None:
         self._armed_us = None
 
+    def _stands_still(self, now: int) -> bool:
+        return self._armed_us is not None and self._armed_us <= now
+
     def _on_timer(self, armed_us: int) -> None:
         if armed_us != self._armed_us:
             return
@@ -228,7 +235,7 @@ class Device(Sleeps):
         if due_us is not None and due_us <= now:
             self.apply(self.client.handle_timeout(self.now()))
             # A core that asks for the instant just served would hold the clock for ever.
-            assert self._armed_us is None or self._armed_us > now, f"device {self.member.index}: timer stands still"
+            assert not self._stands_still(now), f"device {self.member.index}: timer stands still"
         else:
             self._arm()
 
@@ -243,13 +250,16 @@ class Device(Sleeps):
     def _connect(self, effect: Connect) -> None:
         self.attempts += 1
         self.world.recorder.count("connections.attempted")
-        socket = self.socket = WebSocket(self, self.attempts, effect.query)
+        socket = self.socket = self.world.socket_type(self, self.attempts, effect.query)
         socket.open()
 
     def _send_frame(self, effect: SendFrame) -> None:
         frame = effect.frame
         if frame.type == "MESSAGE_SEND":
             self.world.recorder.transmitted(frame.id)
+            tracer = self.tracer
+            if tracer is not None and tracer.full:
+                tracer.event(self.kernel.now, "transmitted", None, self.member.device_id, id=frame.id)
         if self.socket is not None:
             self.socket.send_up(frame)
 
@@ -308,7 +318,7 @@ class Device(Sleeps):
         code = socket.close_code
         if end_us is not None and socket.upgraded_us is not None:
             code = 1006 if code is None else code
-            self.world.recorder.count(f"connections.closed.{code}")
+            self.world.recorder.count(closed_count(code))
         self.world.recorder.connection(
             (
                 self.member.device_id,

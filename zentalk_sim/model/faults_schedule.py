@@ -64,7 +64,7 @@ class FaultSchedule:
     def begin(self) -> None:
         """Have every fault wait for its instant."""
         world = self._world
-        for number, fault in enumerate(world.experiment.faults):
+        for number, fault in enumerate(world.experiment.timed_faults):
             world.kernel.process(self._run(number, fault))
 
     def _run(self, number: int, fault: Fault) -> Script:

@@ -252,6 +252,11 @@ class RelayNode:
         assert self.relay is not None
         self._take(self.relay.receive_data(socket.conn, data, self.now()))
 
+    def receive_text(self, socket: WebSocket, data: bytes) -> None:
+        """A text message that may be no UTF-8, as a fault rule leaves it."""
+        assert self.relay is not None
+        self._take(self.relay.receive_text(socket.conn, data, self.now()))
+
     def disconnect(self, socket: WebSocket, cause: str) -> None:
         """The transport of an accepted connection is gone."""
         assert self.relay is not None
@@ -293,6 +298,9 @@ class RelayNode:
     def _disarm(self) -> None:
         self._armed_us = None
 
+    def _stands_still(self, now: int) -> bool:
+        return self._armed_us is not None and self._armed_us <= now
+
     def _on_timer(self, epoch: int, armed_us: int) -> None:
         if epoch != self.epoch or armed_us != self._armed_us or self.relay is None:
             return
@@ -301,7 +309,7 @@ class RelayNode:
         if due_us is not None and due_us <= self.kernel.now:
             self._take(self.relay.handle_timeout(self.now()))
             # A core that asks for the instant just served would hold the clock for ever (R-12.2).
-            assert self._armed_us is None or self._armed_us > self.kernel.now, f"{self.name}: timer stands still"
+            assert not self._stands_still(self.kernel.now), f"{self.name}: timer stands still"
         else:
             self._arm()
 

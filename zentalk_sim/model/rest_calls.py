@@ -15,6 +15,7 @@ from zentalk_sim.protocol.client_effects import Fetch, NeedToken
 
 if TYPE_CHECKING:
     from zentalk_sim.model.kernel import Kernel
+    from zentalk_sim.model.world import World
     from zentalk_sim.protocol.client import Client
 
 TOKEN_RETRY_US = 5_000_000
@@ -30,6 +31,7 @@ class RestCalls(ABC):
     kernel: Kernel
     offline: int
     rest: RestLine | None
+    world: World
     _token_asked: bool
 
     @abstractmethod
@@ -51,7 +53,7 @@ class RestCalls(ABC):
         if line is None or not line.usable(self.kernel.now):
             if line is not None:
                 line.abandon()
-            line = self.rest = RestLine(self)  # type: ignore[arg-type]
+            line = self.rest = self.world.rest_line_type(self)  # type: ignore[arg-type]
             line.open()
         return line
 

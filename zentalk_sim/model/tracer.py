@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from zentalk_sim.experiment.schema import Experiment
+from zentalk_sim.trace.recording import Direction, Wire, wire_line
 from zentalk_sim.trace.tape import Tape, full_header, turn_line
 
 if TYPE_CHECKING:
@@ -79,15 +81,30 @@ class Tracer:
         if not self.full:
             return relay
 
-        def write(lines: bytes) -> None:
-            if self._tell_turns:
-                turn = (node.name, node.kernel.now if self._tell_times else 0)
-                if turn != self._turn:
-                    self._turn = turn
-                    self._write(turn_line(node.kernel.now, node.name))
-            self._write(lines)
+        return Tape(relay, partial(self._write_of, node))  # type: ignore[return-value]
 
-        return Tape(relay, write)  # type: ignore[return-value]
+    def _write_of(self, node: RelayNode, lines: bytes) -> None:
+        """Write lines of a node."""
+        if self._tell_turns:
+            turn = (node.name, node.kernel.now if self._tell_times else 0)
+            if turn != self._turn:
+                self._turn = turn
+                self._write(turn_line(node.kernel.now, node.name))
+        self._write(lines)
+
+    def wire(
+        self,
+        node: RelayNode,
+        conn: int,
+        direction: Direction,
+        rule: str,
+        did: str,
+        core: bytes | None,
+        wire: bytes | None,
+        binary: bool,
+    ) -> None:
+        """Write, of a full trace, what a fault rule made of a frame, as a recording has it."""
+        self._write_of(node, wire_line(Wire.of_frame(node.now(), conn, direction, rule, did, core, wire, binary)))
 
     def follows(self, device_index: int) -> bool:
         """Whether the events of a device are kept."""

@@ -30,6 +30,8 @@ UPGRADE_REQUEST_BYTES = 280
 """Request line and headers of an upgrade without its query's values."""
 UPGRADE_RESPONSE_BYTES = 190
 REFUSAL_BYTES = 300
+_NO_QUERY: dict[str, str] = {}
+"""What stands for a query once it was sent; the same for all, since a dictionary a device adds up."""
 CLOSE_TIMEOUT_US = 10_000_000
 """How long a node waits for the answer to its Close frame before it drops the connection (the websockets default)."""
 
@@ -88,7 +90,7 @@ class WebSocket(Line):
     def _upgrade(self) -> None:
         assert self.node is not None
         request = UpgradeRequest(PATH, self._query, HEADERS, self.device.ip)
-        self._query = {}
+        self._query = _NO_QUERY
         self.node.connect(self, request)
 
     def accepted(self) -> None:

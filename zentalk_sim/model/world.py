@@ -6,6 +6,7 @@ time from one kernel, so that a world is a function of its experiment.
 
 from __future__ import annotations
 
+from zentalk_sim.experiment.rule_names import names_in, settled
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.model.balancer import Balancer
 from zentalk_sim.model.bus import Bus
@@ -16,7 +17,12 @@ from zentalk_sim.model.population import Member, Person, build_population, issue
 from zentalk_sim.model.pushes import Pushes
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.relay_node import RelayNode
+from zentalk_sim.model.rest_line import RestLine
+from zentalk_sim.model.rule_engine import RuleEngine
+from zentalk_sim.model.ruled_rest_line import RuledRestLine
+from zentalk_sim.model.ruled_socket import RuledSocket
 from zentalk_sim.model.tracer import Tracer
+from zentalk_sim.model.websocket import WebSocket
 from zentalk_sim.model.workload import Conduct
 from zentalk_sim.network.path import Path
 from zentalk_sim.network.profile import PROFILES, LinkProfile
@@ -60,12 +66,19 @@ class World:
         self.connected = 0
         """Devices whose client is in state CONNECTED, but for those whose node has died without their noticing."""
         self._number = 0
+        self.rules: RuleEngine | None = None
+        """The experiment's fault rules at work, if it has any."""
+        self.socket_type: type[WebSocket] = WebSocket
+        self.rest_line_type: type[RestLine] = RestLine
         self.nodes = [RelayNode(self, index) for index in range(experiment.relay.nodes)]
         relay = experiment.relay
         self.balancer = Balancer(relay.balancer, self.nodes, relay.failure_detection_us)
         by_name = {node.name: node for node in self.nodes}
         self.bus = Bus(self.kernel, by_name, relay.bus_latency_us, relay.bus_loss, self.streams.fresh("bus"))
         members = self.populate()
+        if experiment.rules:
+            self.rules = RuleEngine(self, settled(experiment.rules, *names_in(members)))
+            self.socket_type, self.rest_line_type = RuledSocket, RuledRestLine
         self.conduct = self.conduct_of(members)
         self.pushes = Pushes(self)
         self.devices = [self._device(member) for member in members]
@@ -97,7 +110,8 @@ class World:
 
     def _device(self, member: Member) -> Device:
         token = issue_token(member, self.tokens, self.protocol.token, self.start_us)
-        identity = Identity(member.person.address, member.person.secret, member.device_id, token)
+        # The token is given to the client alone: a record that kept it too would be half a kilobyte a device.
+        identity = Identity(member.person.address, member.person.secret, member.device_id, "")
         client = Client(
             self.experiment.client,
             identity,
@@ -106,6 +120,7 @@ class World:
             name=f"device/{member.index}",
             wire=self.wire,
         )
+        client.token = token
         return Device(self, member, client, Path(), self.profile(member.network))
 
     def pending_copies(self) -> int:

@@ -40,30 +40,36 @@ class Flow:
         self._round_us = -(1 << 62)
         self._used = 0
         self._last_sent_us = -(1 << 62)
-        self.window_segments = link.profile.initial_window_segments
+        self.window_segments = link.initial_window_segments
         """What may be sent in the present round trip."""
         self.gave_up_us: int | None = None
         """When the sender gave up, once ``arrival`` answered None."""
 
     def arrival(self, size_bytes: int, now_us: int, latency_us: int) -> int | None:
         """When ``size_bytes`` sent at ``now_us`` have arrived; None: the sender gives up at ``gave_up_us``."""
-        mss = self._link.profile.mss_bytes
-        if size_bytes <= mss:
-            alone = now_us - self._last_sent_us >= self._link.srtt_us
+        link = self._link
+        if size_bytes > link.mss_bytes:
+            return self._burst(size_bytes, now_us, latency_us)
+        last_us = self._last_sent_us
+        if now_us >= self._round_us + link.srtt_us and now_us - last_us > link.rto_us:
+            # The common case of ``_send_instant``, a frame after an idle spell, stands here: it saves a call.
+            self.window_segments = link.initial_window_segments
+            self._used = 1
+            self._round_us = self._last_sent_us = sent_us = now_us
+        else:
             sent_us = self._send_instant(now_us)
-            out_us = self._through_queue(sent_us, size_bytes)
-            if out_us is not None and not self.loses():
-                return out_us + latency_us
-            base_us = out_us if out_us is not None else self._drained_us(sent_us)
-            link = self._link
-            timers_us = link.timers_us if link.profile.tail_loss_probe else link.doubled_timers_us
-            return self._repaired(base_us + link.first_timer_us(alone), timers_us, size_bytes, latency_us)
-        return self._burst(size_bytes, now_us, latency_us)
+        out_us = sent_us if self._side.rate_bit_per_s is None else self._through_queue(sent_us, size_bytes)
+        if out_us is not None and (self._loss is None or not self._loss.lost()):
+            return out_us + latency_us
+        base_us = out_us if out_us is not None else self._drained_us(sent_us)
+        alone = now_us - last_us >= link.srtt_us
+        timers_us = link.timers_us if link.profile.tail_loss_probe else link.doubled_timers_us
+        return self._repaired(base_us + link.first_timer_us(alone), timers_us, size_bytes, latency_us)
 
     # --- a frame of several segments ---------------------------------------------------------------------------
 
     def _burst(self, size_bytes: int, now_us: int, latency_us: int) -> int | None:
-        mss = self._link.profile.mss_bytes
+        mss = self._link.mss_bytes
         flight: list[int | None] = []
         sizes: list[int] = []
         flight_us: int | None = None
@@ -138,7 +144,7 @@ class Flow:
         if now_us >= self._round_us + link.srtt_us:
             if now_us - self._last_sent_us > link.rto_us:
                 # Idle for longer than an RTO: the window begins anew (RFC 5681 §4.1).
-                self.window_segments = link.profile.initial_window_segments
+                self.window_segments = link.initial_window_segments
             elif self._used >= self.window_segments:
                 self.window_segments *= 2
             self._round_us = now_us
@@ -160,16 +166,15 @@ class Flow:
         if rate is None:
             return sent_us
         wire_bytes = segment_bytes + HEADER_BYTES
-        sent_ns = sent_us * 1000
-        backlog_ns = self._free_ns - sent_ns
-        if backlog_ns <= 0:
-            self._free_ns = sent_ns
-        elif self._side.queue_bytes is not None:
-            queued_bytes = backlog_ns * rate // _NS_PER_BYTE_AT_1_BIT_PER_S
-            if queued_bytes + wire_bytes > self._side.queue_bytes:
-                return None
-        self._free_ns += wire_bytes * _NS_PER_BYTE_AT_1_BIT_PER_S // rate
-        return -(-self._free_ns // 1000)
+        begin_ns = sent_us * 1000
+        if self._free_ns > begin_ns:
+            if self._side.queue_bytes is not None:
+                queued_bytes = (self._free_ns - begin_ns) * rate // _NS_PER_BYTE_AT_1_BIT_PER_S
+                if queued_bytes + wire_bytes > self._side.queue_bytes:
+                    return None
+            begin_ns = self._free_ns
+        free_ns = self._free_ns = begin_ns + wire_bytes * _NS_PER_BYTE_AT_1_BIT_PER_S // rate
+        return -(-free_ns // 1000)
 
     def _occupy(self, at_us: int, segment_bytes: int) -> int:
         """When a retransmission leaves the bottleneck; it takes its share of the bandwidth, but no gap before it."""

@@ -38,7 +38,10 @@ class Link:
         "down",
         "first_us",
         "give_up_us",
+        "has_nat",
+        "initial_window_segments",
         "is_random",
+        "mss_bytes",
         "profile",
         "retransmissions_us",
         "rto_max_us",
@@ -50,6 +53,10 @@ class Link:
 
     def __init__(self, profile: LinkProfile) -> None:
         self.profile = profile
+        self.mss_bytes = profile.mss_bytes
+        self.initial_window_segments = profile.initial_window_segments
+        self.has_nat = profile.nat_idle_ms is not None
+        """Whether a NAT on the way forgets idle connections."""
         up, down = profile.way(up=True), profile.way(up=False)
         assert up.latency is not None
         assert down.latency is not None

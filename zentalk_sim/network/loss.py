@@ -103,8 +103,8 @@ class BernoulliLoss:
 
     def lost(self) -> bool:
         """Step by one segment: True if it is lost."""
-        self._left -= 1
-        if self._left:
+        left = self._left = self._left - 1
+        if left:
             return False
         self._left = _stay(self._p, self._stream)
         return True
@@ -117,22 +117,28 @@ class GilbertElliottLoss:
     connections would then see too little loss.
     """
 
-    __slots__ = ("_left", "_spec", "_stream", "bad")
+    __slots__ = ("_left", "_lossless", "_spec", "_stream", "bad")
 
     def __init__(self, spec: GilbertElliott, stream: Stream) -> None:
         self._spec = spec
         self._stream = stream
         self.bad = stream.uniform() * (spec.p + spec.r) < spec.p
         """Whether the next segment meets the bad state."""
+        self._lossless = (spec.h if self.bad else spec.k) == 1
+        """Nothing is lost in the present state."""
         self._left = _stay(spec.r if self.bad else spec.p, stream)
 
     def lost(self) -> bool:
         """Step by one segment: the state decides its fate, then the state moves (as netem's ``loss_gilb_ell``)."""
+        if self._lossless and self._left > 1:
+            self._left -= 1
+            return False
         spec = self._spec
         delivered = spec.h if self.bad else spec.k
         is_lost = delivered == 0 or (delivered != 1 and self._stream.uniform() >= delivered)
         self._left -= 1
         if not self._left:
             self.bad = not self.bad
+            self._lossless = (spec.h if self.bad else spec.k) == 1
             self._left = _stay(spec.r if self.bad else spec.p, self._stream)
         return is_lost

@@ -41,6 +41,7 @@ class TcpConnection:
         "_down_delay_us",
         "_down_flow",
         "_down_last_us",
+        "_drawn",
         "_link",
         "_stall",
         "_stream",
@@ -65,6 +66,8 @@ class TcpConnection:
         self._link = link
         self.path = path
         self._stream: Stream | Callable[[], Stream] | None = stream if link.is_random else None
+        self._drawn: Stream | None = None
+        """The stream, once it was needed."""
         self._up_flow = None if loss_up is None else Flow(link, link.up, loss_up)
         self._down_flow = None if loss_down is None else Flow(link, link.down, loss_down)
         self._up_last_us = now_us
@@ -159,9 +162,11 @@ class TcpConnection:
         Never earlier than an arrival told before. After None, and after any call while ``path.blocked``, look at
         ``reset_at_us``.
         """
-        delay_us = self._up_delay_us
-        if delay_us is None or self.path.blocked:
+        if self.path.blocked or self._stall is not None or self._link.has_nat:
             return self._carry(True, size_bytes, now_us)
+        delay_us = self._up_delay_us
+        if delay_us is None:
+            return self._arrival(True, size_bytes, now_us)
         at_us = now_us + delay_us
         if at_us < self._up_last_us:
             return self._up_last_us
@@ -170,9 +175,11 @@ class TcpConnection:
 
     def carry_down(self, size_bytes: int, now_us: int) -> int | None:
         """As ``carry_up``, from the relay to the device."""
-        delay_us = self._down_delay_us
-        if delay_us is None or self.path.blocked:
+        if self.path.blocked or self._stall is not None or self._link.has_nat:
             return self._carry(False, size_bytes, now_us)
+        delay_us = self._down_delay_us
+        if delay_us is None:
+            return self._arrival(False, size_bytes, now_us)
         at_us = now_us + delay_us
         if at_us < self._down_last_us:
             return self._down_last_us
@@ -280,11 +287,12 @@ class TcpConnection:
         self._down_delay_us = link.down.constant_us if is_fast and link.down.is_plain and not self._down_flow else None
 
     def _draws(self) -> Stream:
-        stream = self._stream
-        if callable(stream):
-            self._stream = stream = stream()
-        assert stream is not None
-        return stream
+        if self._drawn is None:
+            stream = self._stream
+            assert stream is not None
+            self._drawn = stream() if callable(stream) else stream
+            self._stream = None
+        return self._drawn
 
     def _latency_us(self, up: bool) -> int:
         side = self._link.up if up else self._link.down
@@ -326,11 +334,15 @@ class TcpConnection:
             self._active_us = now_us
 
     def _arrival(self, up: bool, size_bytes: int, now_us: int) -> int | None:
-        flow = (self._up_flow if up else self._down_flow) or self._flow(up)
-        side = self._link.up if up else self._link.down
+        if up:
+            side, flow = self._link.up, self._up_flow
+        else:
+            side, flow = self._link.down, self._down_flow
+        if flow is None and not side.is_plain:
+            flow = self._flow(up)
         latency_us = side.constant_us
         if latency_us is None:
-            latency_us = side.draw(self._draws())
+            latency_us = side.draw(self._drawn or self._draws())
         if flow is None:
             at_us = now_us + latency_us
         else:
@@ -343,9 +355,13 @@ class TcpConnection:
                 return None
             at_us = found_us
         if up:
-            at_us = self._up_last_us = max(at_us, self._up_last_us)
+            if at_us < self._up_last_us:
+                return self._up_last_us
+            self._up_last_us = at_us
         else:
-            at_us = self._down_last_us = max(at_us, self._down_last_us)
+            if at_us < self._down_last_us:
+                return self._down_last_us
+            self._down_last_us = at_us
         return at_us
 
     def _is_held(self, up: bool, size_bytes: int, now_us: int) -> bool:

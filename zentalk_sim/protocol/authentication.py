@@ -32,7 +32,10 @@ def connect(node: Node, conn_id: int, request: UpgradeRequest, now: int) -> None
         node.note("upgrades.refused")
         node.out.append(Refuse(conn_id, refusal.status, refusal.error_code, refusal.message, refusal.retry_after_s))
         return
-    device_id = request.query["device_id"].lower()
+    device_id = request.query["device_id"]
+    if not device_id.islower():
+        # Where nothing need change, no copy is kept.
+        device_id = device_id.lower()
     conn = Connection(conn_id, peer_ip(request, node.config.upgrade), "", device_id, ())
     conn.resume_token = request.query.get("resume_token")
     node.conns[conn_id] = conn

@@ -1,4 +1,4 @@
-"""Pictures of the details: the CPU queue over time, single messages stage by stage, one device's states."""
+"""Pictures of the details: single messages stage by stage, what one device was doing when."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import Any
 
 from zentalk_sim.report import style
 from zentalk_sim.report.detail_data import STATES, DeviceStates, Timeline
-from zentalk_sim.report.plot_data import Series, thin
 from zentalk_sim.report.results import Results
 from zentalk_sim.report.summary import figure as number
 
 _MARKS = {
-    "acked_us": ("acknowledged to the sender", "D", style.ORANGE),
-    "pushed_us": ("pushed by the relay", "^", style.SKY),
-    "shown_us": ("shown", "o", style.BLUE),
-    "received_us": ("confirmed at the relay", "s", style.GREEN),
-    "read_us": ("read", "*", style.PURPLE),
+    "acked_us": ("acknowledged to the sender", "D", style.ORANGE, 7),
+    "pushed_us": ("pushed by the relay", "^", style.SKY, 8),
+    "shown_us": ("shown", "o", style.BLUE, 6),
+    "received_us": ("confirmed at the relay", "s", style.GREEN, 9.5),
+    "read_us": ("read", "*", style.PURPLE, 11),
 }
+"""Stage → words, mark, colour and size. What is shown is confirmed a moment later: the smaller mark stands on top."""
+_ON_TOP = ("received_us", "read_us", "pushed_us", "acked_us", "shown_us")
 _STATE_COLOURS = {
     "connected": style.BLUE,
     "authenticating": style.SKY,
@@ -25,22 +26,8 @@ _STATE_COLOURS = {
 }
 
 
-def draw_queue(axes: Any, results: Results, waiting: Series, accepts: Series) -> str:
-    """Work waiting for a CPU worker, all nodes together, and of it the connections that wait to be accepted."""
-    axes.set_title("Work waiting for a CPU")
-    seconds = style.time_axis(axes, results)
-    axes.set_ylabel("pieces of work waiting, all nodes")
-    x, y = thin(waiting.at_s[""], waiting.values[""])
-    axes.step([t / seconds for t in x], y, where="post", color=style.BLUE, lw=1.6, label="frames and connections")
-    if accepts.at_s:
-        xa, ya = thin(accepts.at_s[""], accepts.values[""])
-        label = "of them connections to accept"
-        axes.step([t / seconds for t in xa], ya, where="post", color=style.ORANGE, ls="--", lw=1.4, label=label)
-    axes.set_ylim(0, max(*y, 1) * 1.06)
-    style.whole_numbers(axes)
-    style.shade_faults(axes, results, seconds)
-    axes.legend(loc="upper right")
-    return f"Work waiting for a CPU, at the steps of the time series: at most {max(y):,.0f} pieces."
+_STATE_WORDS = {"waiting": "neither: waiting,\nor switched off"}
+"""A table of connections does not part a client that waits for its backoff from a device that is off."""
 
 
 def draw_timelines(axes: Any, timelines: list[Timeline]) -> str:
@@ -53,11 +40,11 @@ def draw_timelines(axes: Any, timelines: list[Timeline]) -> str:
         last = max(timeline.stages.values()) / scale
         axes.plot([low, max(last, low)], [row, row], color=style.GRID, lw=2.5, zorder=1, solid_capstyle="round")
         for stage, us in timeline.stages.items():
-            _, mark, colour = _MARKS[stage]
-            size = 11 if mark == "*" else 7
-            axes.plot([max(us / scale, low)], [row], mark, color=colour, ms=size, mec="white", mew=0.6, zorder=3)
-    for words, mark, colour in _MARKS.values():
-        axes.plot([], [], mark, color=colour, ms=8, label=words)
+            _, mark, colour, size = _MARKS[stage]
+            above = 3 + 0.1 * _ON_TOP.index(stage)
+            axes.plot([max(us / scale, low)], [row], mark, color=colour, ms=size, mec="white", mew=0.6, zorder=above)
+    for words, mark, colour, size in _MARKS.values():
+        axes.plot([], [], mark, color=colour, ms=size, label=words)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, borderaxespad=0.2, fontsize=8.5)
     style.log_x(axes, low, max(max(t.stages.values()) for t in timelines) / scale)
     axes.set_xlabel(f"time after send() ({unit}, log scale)")
@@ -85,7 +72,7 @@ def draw_states(axes: Any, results: Results, states: DeviceStates) -> str:
         ]
         colour = _STATE_COLOURS[state]
         axes.broken_barh(bars, (lane - 0.36, 0.72), facecolors=colour, edgecolors=colour, linewidth=0.8)
-    axes.set_yticks(range(len(STATES)), STATES)
+    axes.set_yticks(range(len(STATES)), [_STATE_WORDS.get(state, state) for state in STATES])
     axes.set_ylim(len(STATES) - 0.4, -0.6)
     axes.grid(False, axis="y")
     style.shade_faults(axes, results, seconds)

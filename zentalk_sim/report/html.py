@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zentalk_sim.report.html_style import CSS
 from zentalk_sim.report.metrics import METRICS, metric_order, title_of
 from zentalk_sim.report.narrative import ASSUMPTIONS, what_happened
-from zentalk_sim.report.summary import COUNTS_SHOWN, figure, shown_counts
+from zentalk_sim.report.summary import COUNTS_SHOWN, figure, shown_counts, time_words
 
 if TYPE_CHECKING:
     from zentalk_sim.report.plots import Picture
@@ -54,7 +54,7 @@ def render(
 <main>
 <header>
 <h1>{escape(results.name)}</h1>
-<p class="sub">seed {results.seed} · {figure(results.simulated_us / 1_000_000)} s simulated ·
+<p class="sub">seed {results.seed} · {time_words(results.simulated_us / 1_000_000, "s")} simulated ·
 digest <code>{escape(results.digest[:12])}</code></p>
 {_verdict(summary)}
 </header>

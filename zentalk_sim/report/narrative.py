@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from zentalk_sim.report.summary import figure
+from zentalk_sim.report.summary import time_words
 
 if TYPE_CHECKING:
     from zentalk_sim.report.results import Results
@@ -49,9 +49,9 @@ def _connecting(results: Results) -> str:
     devices = population.get("devices") if isinstance(population, Mapping) else None
     who = f"{devices:,} devices" if isinstance(devices, int) else "devices"
     attempts, good = counts.get("connections.attempted", 0), counts.get("connections.authenticated", 0)
-    seconds = figure(results.simulated_us / 1_000_000)
+    simulated = time_words(results.simulated_us / 1_000_000, "s")
     connecting = f"tried {attempts:,} times to connect and were authenticated {good:,} times"
-    return f"In {seconds} s of simulated time, {who} {connecting}."
+    return f"In {simulated} of simulated time, {who} {connecting}."
 
 
 def _faults(results: Results) -> list[str]:
@@ -61,9 +61,9 @@ def _faults(results: Results) -> list[str]:
         return [f"{len(results.faults):,} faults struck; they are listed below."]
     parts = []
     for fault in results.faults:
-        at = figure((fault.start_us - results.start_us) / 1_000_000)
-        length = "" if fault.end_us is None else f" for {figure((fault.end_us - fault.start_us) / 1_000_000)} s"
-        parts.append(f"{fault.label} at {at} s" + (length if fault.end_us != fault.start_us else ""))
+        at = time_words((fault.start_us - results.start_us) / 1_000_000, "s")
+        length = "" if fault.end_us is None else f" for {time_words((fault.end_us - fault.start_us) / 1_000_000, 's')}"
+        parts.append(f"{fault.label} at {at}" + (length if fault.end_us != fault.start_us else ""))
     return [f"Faults: {'; '.join(parts)}."]
 
 
@@ -89,6 +89,7 @@ def _latency(entry: Mapping[str, Any] | None, things: str, done: str, unit: str)
     if not entry["count"]:
         return f"No {things} were {done}{left}." if waiting else ""
     return (
-        f"Of the {entry['count']:,} {things} that were {done}, half took at most {figure(entry['p50'])} {unit}, "
-        f"99 % at most {figure(entry['p99'])} {unit}, the slowest {figure(entry['max'])} {unit}{left}."
+        f"Of the {entry['count']:,} {things} that were {done}, half took at most "
+        f"{time_words(entry['p50'], unit)}, 99 % at most {time_words(entry['p99'], unit)}, the slowest "
+        f"{time_words(entry['max'], unit)}{left}."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,16 +43,28 @@ class Cause(Struct, frozen=True):
 
 def read_series(results: Results, folder: Path, metric: str) -> Series:
     """A metric of the time series. Where no sample stands for the whole cluster, the nodes are added up."""
+    return read_all_series(results, folder, (metric,))[0]
+
+
+def read_all_series(results: Results, folder: Path, metrics: Sequence[str]) -> list[Series]:
+    """Several metrics of the time series, the table being read once; see ``read_series``."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    at: dict[str, list[float]] = {}
-    values: dict[str, list[float]] = {}
-    for batch in read_batches(folder / TIMESERIES.file_name, ["t_us", "metric", "node", "value"]):
-        kept = batch.filter(pc.equal(batch.column("metric"), metric))
-        rows = (kept.column(name).to_pylist() for name in ("t_us", "node", "value"))
-        for t_us, node, value in zip(*rows, strict=True):
-            at.setdefault(node or "", []).append((t_us - results.start_us) / 1_000_000)
-            values.setdefault(node or "", []).append(value)
+    at: dict[str, dict[str, list[float]]] = {metric: {} for metric in metrics}
+    values: dict[str, dict[str, list[float]]] = {metric: {} for metric in metrics}
+    wanted = pa.array(metrics)
+    columns = ("t_us", "metric", "node", "value")
+    for batch in read_batches(folder / TIMESERIES.file_name, list(columns)):
+        kept = batch.filter(pc.is_in(batch.column("metric"), value_set=wanted))
+        rows = (kept.column(name).to_pylist() for name in columns)
+        for t_us, metric, node, value in zip(*rows, strict=True):
+            at[metric].setdefault(node or "", []).append((t_us - results.start_us) / 1_000_000)
+            values[metric].setdefault(node or "", []).append(value)
+    return [_series(at[metric], values[metric]) for metric in metrics]
+
+
+def _series(at: dict[str, list[float]], values: dict[str, list[float]]) -> Series:
     if at and "" not in at:
         at[""], values[""] = _added_up(at, values)
     return Series({node: at[node] for node in sorted(at)}, {node: values[node] for node in sorted(at)})
@@ -129,6 +142,8 @@ _CONNECTION_CAUSES = {"clients.gave_up": "device gave up connecting", "heartbeat
 _NORMAL = ("connections.attempted", "connections.authenticated", "connections.closed.1000")
 _PREFIXES = (
     ("copies.dropped.", "copy dropped: ", "messages"),
+    ("rate_limited.connections_per_", "rate-limited: connections per ", "connections"),
+    ("rate_limited.auth_attempts", "rate-limited: auth attempts", "connections"),
     ("rate_limited.", "rate-limited: ", "messages"),
     ("errors.", "error: ", "messages"),
     ("client.connections.", "dropped by the device: ", "connections"),
@@ -137,6 +152,22 @@ _PREFIXES = (
     ("connections.lost.", "connection lost: ", "connections"),
     ("connections.", "connection: ", "connections"),
 )
+
+
+_CODES = {
+    "1001": "relay stops",
+    "1002": "protocol error",
+    "1006": "without a close",
+    "1008": "policy",
+    "1009": "too large",
+    "1011": "internal error",
+    "4000": "authentication",
+    "4001": "token expired",
+    "4002": "rate limit",
+    "4003": "banned",
+    "4004": "too many devices",
+}
+"""What a close code says, in two or three words."""
 
 
 def _cause(name: str) -> tuple[str, str] | None:
@@ -148,7 +179,9 @@ def _cause(name: str) -> tuple[str, str] | None:
         if name.startswith(prefix) and name not in _NORMAL:
             cause = name.removeprefix(prefix)
             # Error codes are written as the protocol writes them.
-            return words + (cause if prefix == "errors." else cause.replace("_", " ")), family
+            cause = cause if prefix == "errors." else cause.replace("_", " ")
+            meaning = _CODES.get(cause, "") if prefix == "connections.closed." else ""
+            return words + cause + (f" ({meaning})" if meaning else ""), family
     return None
 
 

@@ -129,6 +129,8 @@ def no_data(axes: Any, why: str) -> None:
 def time_unit(length_us: int) -> tuple[str, float]:
     """The unit in which a stretch of time is shown, and its seconds."""
     seconds = length_us / 1_000_000
+    if seconds > 4 * 86_400:
+        return "d", 86_400.0
     if seconds > 3 * 3600:
         return "h", 3600.0
     return ("min", 60.0) if seconds > 900 else ("s", 1.0)
@@ -148,6 +150,48 @@ def whole_numbers(axes: Any) -> None:
 
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def plain_numbers(axes: Any, top: float) -> None:
+    """Ticks of y with their thousands marked; whole ones where ``top``, the greatest value, is no small number."""
+    from matplotlib.ticker import FuncFormatter
+
+    if top >= 5:
+        whole_numbers(axes)
+    else:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+
+
+_TIMES: tuple[tuple[float, str], ...] = (
+    (1e-6, "1 µs"),
+    (1e-5, "10 µs"),
+    (1e-4, "0.1 ms"),
+    (1e-3, "1 ms"),
+    (1e-2, "10 ms"),
+    (1e-1, "0.1 s"),
+    (1.0, "1 s"),
+    (10.0, "10 s"),
+    (60.0, "1 min"),
+    (600.0, "10 min"),
+    (3600.0, "1 h"),
+    (6 * 3600.0, "6 h"),
+    (86_400.0, "1 d"),
+    (10 * 86_400.0, "10 d"),
+    (100 * 86_400.0, "100 d"),
+)
+
+
+def log_time(axes: Any, low: float, high: float, seconds: float) -> None:
+    """Make x logarithmic from ``low`` to ``high``, of units ``seconds`` long, with ticks such as 1 s, 1 min, 1 h."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.set_xlim(low / 1.25, high * 1.25)
+    shown = [(at / seconds, text) for at, text in _TIMES if low / 1.25 <= at / seconds <= high * 1.25]
+    axes.xaxis.set_major_locator(FixedLocator([at for at, _ in shown]))
+    axes.xaxis.set_major_formatter(FixedFormatter([text for _, text in shown]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", labelsize=8.5)
 
 
 def log_x(axes: Any, low: float, high: float) -> None:

@@ -158,5 +158,19 @@ def figure(value: Any) -> str:
     return f"{value:.4g}"
 
 
+_LONG_S = 1000.0
+_SECONDS = {"ms": 0.001, "s": 1.0}
+
+
+def time_words(value: Any, unit: str) -> str:
+    """A figure with its unit; a time beyond 1,000 s as a reader pictures it: 26.3 d, not 2,276,332,667 ms."""
+    seconds = (value or 0) * _SECONDS.get(unit, 0.0)
+    if seconds > _LONG_S:
+        for name, length in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+            if seconds >= 2 * length:
+                return f"{seconds / length:.3g} {name}"
+    return f"{figure(value)} {unit}"
+
+
 def _cut(text: str, width: int = WIDTH) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"

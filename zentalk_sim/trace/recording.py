@@ -10,7 +10,9 @@ A recording contains the signing key and every token: it is a secret of the rela
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, Final, Literal
 
 import msgspec
@@ -195,6 +197,26 @@ class Wire(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="e", tag
     data: str | None = None
     data64: bytes | None = None
     binary: bool = False
+
+    @classmethod
+    def of_frame(
+        cls,
+        t: int,
+        conn: int,
+        direction: Direction,
+        rule: str,
+        did: str,
+        core: bytes | None,
+        wire: bytes | None,
+        binary: bool,
+    ) -> Wire:
+        """The line of a frame: ``core`` as the core said or was to hear it, ``wire`` as it passed; None: not there."""
+        text, data = None, wire
+        if wire is not None and not binary:
+            with contextlib.suppress(UnicodeDecodeError):
+                text, data = wire.decode(), None
+        of = None if core is None else sha256(core).hexdigest()[:16]
+        return cls(t, conn, direction, rule, did, of, text, data, binary)
 
 
 def _upgrade(relay: Relay, e: Upgrade) -> list[Effect]:

@@ -1,0 +1,69 @@
+"""What compiling the hot modules brings: the same run from machine code and from sources, in turns; digests compared.
+
+Run with ``python -m benchmarks.compiled_vs_source [EXPERIMENT] [DEVICES]``, after compiling them with
+``python -m zentalk_sim.model.compiled``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from zentalk_sim.model import compiled
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+ROUNDS = 3
+CHILD = "--child"
+
+
+def child(name: str, devices: int) -> None:
+    """One run in this process, its figures as JSON."""
+    active = compiled.activate()
+    from zentalk_sim.experiment.loader import load
+    from zentalk_sim.experiment.runner import simulate
+    from zentalk_sim.trace.tables import SCHEMAS, TableWriter
+
+    experiment = load(EXPERIMENTS / f"{name}.yaml", [f"population.devices={devices}"])
+    began = time.process_time()
+    results = simulate(experiment, {schema.name: TableWriter(schema, None) for schema in SCHEMAS})
+    spent = time.process_time() - began
+    print(json.dumps({"active": active, "cpu_s": spent, "digest": results.digest, "entries": results.events}))
+
+
+def run(name: str, devices: int, switch: str) -> Any:
+    """One run in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.compiled_vs_source", name, str(devices), CHILD]
+    environment = {**os.environ, compiled.SWITCH: switch}
+    done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    """Print the medians, their ratio, and whether the digests agree."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "reconnect_storm"
+    devices = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000
+    if CHILD in sys.argv:
+        child(name, devices)
+        return
+    pairs = [(run(name, devices, "1"), run(name, devices, "0")) for _ in range(ROUNDS)]
+    if not pairs[0][0]["active"]:
+        raise SystemExit("nothing was compiled from these sources; run `python -m zentalk_sim.model.compiled` first")
+    fast, slow = (statistics.median(found["cpu_s"] for found in side) for side in zip(*pairs, strict=True))
+    digests = {found["digest"] for pair in pairs for found in pair}
+    print(
+        f"{name}, {devices:,} devices: compiled {fast / devices * 1e6:,.0f} us a device, sources "
+        f"{slow / devices * 1e6:,.0f} us a device, {slow / fast:.2f} times as fast; "
+        f"{'one digest' if len(digests) == 1 else 'DIGESTS DIFFER'}"
+    )
+    if len(digests) > 1:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

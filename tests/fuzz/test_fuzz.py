@@ -1,0 +1,202 @@
+"""The fuzzer itself: plans, trials, shrinking, capsules, swarms, and the command."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from tests.fuzz.planted import planted
+from zentalk_sim.cli import zsim
+from zentalk_sim.cli.errors import run as run_command
+from zentalk_sim.fuzz import capsule as capsules
+from zentalk_sim.fuzz.plan import Plan, draw
+from zentalk_sim.fuzz.shrink import Shrinker
+from zentalk_sim.fuzz.situations import NAMES, Situations
+from zentalk_sim.fuzz.swarm import fuzz
+from zentalk_sim.fuzz.trial import Trial, run
+
+CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
+SMALL = Plan(
+    {
+        "name": "small",
+        "seed": 7,
+        "duration": "20s",
+        "population": {"devices": 3, "networks": {"lan": 1}},
+        "workload": {"start": {"ramp": "1s"}, "messages": {"rate_per_device": "30/min"}},
+        "faults": [{"at": "10000ms", "do": "reset_connections", "fraction": 1.0}],
+    },
+    [],
+)
+
+
+def test_a_plan_must_be_a_function_of_its_seed() -> None:
+    assert msgspec.to_builtins(draw(3)) == msgspec.to_builtins(draw(3))
+    assert msgspec.to_builtins(draw(3)) != msgspec.to_builtins(draw(4))
+
+
+def test_plans_must_be_valid_experiments_and_differ_in_what_they_hold() -> None:
+    from zentalk_sim.experiment.loader import from_mapping
+
+    kinds: set[str] = set()
+    for seed in range(1, 90):
+        plan = draw(seed)
+        from_mapping(plan.experiment, source=f"seed {seed}")
+        kinds |= {fault["do"] for fault in plan.experiment["faults"]} | {act["do"] for act in plan.acts}
+    assert len(kinds) == 20, sorted(kinds)
+
+
+def test_a_trial_must_be_the_same_twice() -> None:
+    one, other = run(SMALL), run(SMALL)
+    assert one == other
+    assert one.failure is None
+    assert one.frames > 50
+    assert one.situations["a session was resumed"] == 3
+
+
+def test_a_core_that_raises_is_a_failure_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zentalk_sim.protocol import heartbeat, mailbox
+
+    def broken(*_: object) -> None:
+        raise AssertionError("no such mailbox")
+
+    monkeypatch.setattr(mailbox, "push_new", broken)
+    assert heartbeat is not None
+    failure = run(SMALL).failure
+    assert failure is not None
+    assert failure.id == "crash.test_fuzz.broken"
+    assert "no such mailbox" in failure.message
+    assert "messages.py" in failure.traceback
+
+
+def test_a_world_that_never_converges_is_a_failure_of_liveness() -> None:
+    endless = msgspec.json.decode(msgspec.json.encode(SMALL), type=Plan)
+    endless.experiment["faults"] = [{"at": "10000ms", "do": "device_offline", "devices": 1}]
+    endless.peace_s = 60
+    failure = run(endless).failure
+    assert failure is not None
+    assert failure.id == "liveness.connected"
+    assert "not within 60 s" in failure.message
+
+
+def test_the_checks_must_find_the_same_in_a_kept_trace(tmp_path: Path) -> None:
+    from zentalk_sim.checks import run_file
+
+    trial = Trial(SMALL, trace=tmp_path / "trace.jsonl")
+    trial.run()
+    kept = run_file(tmp_path / "trace.jsonl")
+    assert kept.results == trial.engine.report().results
+    assert kept.passed_over == {}
+
+
+def test_a_failure_must_shrink_to_what_it_needs() -> None:
+    plan = msgspec.json.decode(msgspec.json.encode(SMALL), type=Plan)
+    plan.experiment["client"] = {"fetch_page": 3, "queue": {"max_messages": 5}}
+    plan.experiment["faults"] *= 3
+    plan.acts.append({"at_ms": 2_000, "do": "rogue", "node": 0, "gap_ms": 100, "moves": ["send", "burst", "wait", "wait"]})
+    plan.acts.append({"at_ms": 3_000, "do": "invisible", "device": 1})
+    with planted("content mixed up"):
+        outcome = run(plan)
+        shrinker = Shrinker(plan, outcome, budget=40)
+        shrinker.shrink()
+    assert outcome.failure is not None
+    assert shrinker.outcome.failure is not None
+    assert shrinker.outcome.failure.id == outcome.failure.id
+    assert shrinker.trials <= 40
+    before, after = (len(msgspec.json.encode(p)) for p in (plan, shrinker.plan))
+    assert after < before * 0.6
+    assert shrinker.plan.acts == []
+    assert shrinker.plan.experiment["faults"] == []
+    assert "client" not in shrinker.plan.experiment
+
+
+def test_a_swarm_must_keep_its_failures_as_capsules_that_replay(tmp_path: Path) -> None:
+    with planted("content mixed up"):
+        tally = fuzz(iter([2]), tmp_path / "capsules", clock=time.monotonic, budget=10)
+        (found,) = tally.found
+        capsule = capsules.read(Path(found.path))
+        assert capsule.broken.check == found.failure.id == "relay.content"
+        assert capsule.broken.evidence
+        assert capsule.replay == f"zsim fuzz --replay {found.path}"
+        result = CliRunner().invoke(zsim, ["fuzz", "--replay", found.path], standalone_mode=False)
+        assert "fails as before: relay.content (R-6.1)" in result.output
+        assert run_command(zsim, ["fuzz", "--replay", found.path], "zsim") == 99
+    assert run_command(zsim, ["fuzz", "--replay", found.path], "zsim") == 0
+
+
+def test_an_interrupted_swarm_must_keep_what_it_found(tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    tally = fuzz(itertools.count(7), tmp_path, clock=time.monotonic, told=interrupt)
+    assert tally.interrupted
+    assert tally.seeds == 1
+
+
+def test_a_swarm_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    clock = itertools.count(0, 10)
+    tally = fuzz(itertools.count(7), tmp_path, for_s=25, clock=lambda: next(clock))
+    assert tally.seeds == 1
+    assert tally.seeds_per_hour > 0
+    assert set(tally.as_data()["situations"]) == set(NAMES)
+
+
+def test_a_situation_without_a_name_is_refused() -> None:
+    with pytest.raises(KeyError):
+        Situations().reached("something else")
+    assert len(NAMES) == len(set(NAMES)) >= 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--seeds", "x"], "write 1-1000"),
+        (["--seeds", "9-1"], "runs backwards; write 1-9"),
+        (["--for", "soon"], "soon"),
+        (["--trace", "f"], "--trace belongs to --replay"),
+        (["--replay", "missing.json"], "missing.json"),
+    ],
+)
+def test_bad_usage_is_told(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(zsim, ["fuzz", *arguments], "zsim") == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["", "[]", "{", '{"zentalk_capsule": 1}', "\x00" * 50])
+def test_a_file_that_is_no_capsule_is_told(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "capsule.json"
+    path.write_text(data)
+    assert run_command(zsim, ["fuzz", "--replay", str(path)], "zsim") == 2
+    assert f"{path}: not a capsule" in capsys.readouterr().err
+
+
+def test_a_capsule_whose_plan_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(CORPUS[0].read_text())
+    path = tmp_path / "capsule.json"
+    for change in ({"acts": [{"do": "dance", "at_ms": 1}]}, {"experiment": {"nmae": "x"}}, {"acts": [{}]}):
+        path.write_text(json.dumps({**data, "plan": {**data["plan"], **change}}))
+        assert run_command(zsim, ["fuzz", "--replay", str(path)], "zsim") == 2
+        assert capsys.readouterr().err
+
+
+def test_the_command_tells_what_it_found(tmp_path: Path) -> None:
+    runner = CliRunner()
+    result = runner.invoke(zsim, ["fuzz", "--seeds", "7", "--capsules", str(tmp_path), "--json"], standalone_mode=False)
+    assert result.exit_code == 0
+    data = json.loads(result.stdout)
+    assert (data["seeds"], data["failures"], data["interrupted"]) == (1, [], False)
+    result = runner.invoke(zsim, ["fuzz", "--seeds", "7", "--capsules", str(tmp_path)], standalone_mode=False)
+    assert "1 trials" in result.stdout
+    assert "situations reached" in result.stdout
+    assert "never: " in result.stdout
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=[path.stem for path in CORPUS])
+def test_what_failed_once_must_not_fail_again(path: Path) -> None:
+    outcome = run(capsules.read(path).plan)
+    assert outcome.failure is None, outcome.failure

@@ -1,0 +1,94 @@
+"""Compiled modules stand in for the sources only where they were made from these very sources."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zentalk_sim.model import compiled
+
+PRINT_ACTIVE = "from zentalk_sim.model import compiled; print(compiled.activate())"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(compiled.SWITCH, raising=False)
+
+
+def complete(name: str) -> None:
+    """A folder as ``build`` leaves it, but empty."""
+    folder = compiled.cache() / name
+    folder.mkdir(parents=True)
+    (folder / "complete").touch()
+
+
+def active(code: str = PRINT_ACTIVE, **environment: str) -> bool:
+    """Whether a fresh process would run compiled modules."""
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    return found.stdout.strip() == "True"
+
+
+def test_without_a_compiled_form_the_sources_run() -> None:
+    assert not active()
+
+
+def test_the_compiled_form_of_these_sources_is_used_unless_switched_off() -> None:
+    complete(compiled.folder().name)
+    assert active()
+    assert not active(**{compiled.SWITCH: "0"})
+
+
+def test_the_compiled_form_of_other_sources_must_not_be_used() -> None:
+    complete("compiled-000000000000000000000000")
+    assert not active()
+
+
+def test_an_unfinished_compilation_must_not_be_used() -> None:
+    compiled.folder().mkdir(parents=True)
+    assert not active()
+
+
+def test_compiled_and_interpreted_modules_must_not_be_mixed() -> None:
+    complete(compiled.folder().name)
+    assert not active("import zentalk_sim.protocol.relay; " + PRINT_ACTIVE)
+
+
+def test_every_module_named_exists_and_defines_no_struct() -> None:
+    """mypyc would make of a msgspec Struct a class that msgspec does not know."""
+    for name in compiled.MODULES:
+        source = (compiled.PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
+        assert "(Struct" not in source, name
+
+
+def test_without_a_c_compiler_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(compiled.CannotCompile, match="no C compiler"):
+        compiled.build()
+
+
+def test_a_class_that_extends_a_compiled_one_must_be_compiled_too() -> None:
+    """Interpreted code cannot extend mypyc's classes: a run would end with the import of such a module.
+
+    Those of ``experiment`` that extend one belong to commands that run from sources.
+    """
+    classes: dict[str, list[tuple[str, list[str]]]] = {}
+    for room in ("protocol", "network", "model", "report", "trace"):
+        for path in sorted((compiled.PACKAGE / room).glob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            classes[f"{room}.{path.stem}"] = [
+                (node.name, [base.id for base in node.bases if isinstance(base, ast.Name)])
+                for node in tree.body
+                if isinstance(node, ast.ClassDef)
+            ]
+    native = {name for module in compiled.MODULES for name, _ in classes[module]}
+    for module, found in classes.items():
+        if module not in compiled.MODULES:
+            for name, bases in found:
+                assert native.isdisjoint(bases), f"{module}.{name}: add {module} to compiled.MODULES"

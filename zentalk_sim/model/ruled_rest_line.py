@@ -1,0 +1,34 @@
+"""A REST connection at whose node fault rules strike: before a worker or the relay core has seen the request."""
+
+from __future__ import annotations
+
+from zentalk_sim.faults import verdicts as do
+from zentalk_sim.faults.http_answers import refusal_of
+from zentalk_sim.model.rest_line import RestLine
+from zentalk_sim.protocol.rest_types import Request
+
+
+class RuledRestLine(RestLine):
+    """The REST connection of a world that has rules."""
+
+    __slots__ = ()
+
+    def _at_node(self, number: int, request: Request) -> None:
+        rules = self.device.world.rules
+        assert rules is not None
+        firing = rules.at_rest(self, request)
+        refusal = None if firing is None else refusal_of(firing)
+        if firing is None or isinstance(firing.verdict, do.Pass):
+            super()._at_node(number, request)
+        elif refusal is not None:
+            self.respond(number, refusal.status, refusal.body)
+        elif isinstance(firing.verdict, do.Delay):
+            self.kernel.call_at(self.kernel.now + firing.verdict.ms * 1000, self._go_on, number, request)
+        elif isinstance(firing.verdict, do.Abort):
+            self.gone("fault")
+            self.reset_down("aborted")
+        # What is stalled is never answered: the client's own time-out ends it.
+
+    def _go_on(self, number: int, request: Request) -> None:
+        if self.node is not None and self.node.epoch == self.epoch:
+            super()._at_node(number, request)
