@@ -62,7 +62,9 @@ async def upload(request: Request) -> Response:
         media_id, media = await space.media.add(request.stream(), request.headers.get("content-type", ""))
     except MediaTooLarge:
         limit = space.media.max_bytes
-        raise ApiError(413, TOO_LARGE, f"media hold at most {limit} bytes", limit=limit) from None
+        space.driver.count("media.refused")
+        message = f"media hold at most {limit} bytes; --bound media_bytes=N allows more"
+        raise ApiError(413, TOO_LARGE, message, limit=limit) from None
     except MediaError as error:
         raise ApiError.malformed(str(error)) from None
     except OSError as error:

@@ -45,7 +45,10 @@ async def rest(request: Request) -> Response:
         return error.response()
 
     async def go_on() -> Response:
-        found = space_of(request).driver.request(asked)
+        driver = space_of(request).driver
+        found = driver.request(asked)
+        if found.status == 403 and asked.path == "/api/keys" and "kept" in found.body["details"]:
+            driver.count("prekeys.refused")
         return answer(found.status, found.body, dict(found.headers))
 
     return await through_rules(request, asked, go_on)

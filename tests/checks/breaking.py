@@ -776,7 +776,7 @@ def _(s: Story) -> None:
     c, reader = s.joined(t), s.joined(t)
     send = s.message(c, t)
     acked = [event for event in s.ack(send, 2) if type(event) is not ev.Note]
-    s.add(send, ev.Note(0, t, "copies.stored", 1, None, BOB, None, send.id), *acked[-1:])
+    s.add(ev.Note(0, t, "copies.stored", 1, None, BOB, None, send.id), *acked[-1:])
     s.add(ev.Timer(0, s.end_us), s.push(reader, send.id, 2))
 
 

@@ -95,7 +95,9 @@ def test_a_store_that_is_away_for_longer_than_a_message_is_repeated_costs_messag
 @pytest.mark.requirement("R-6.7")
 def test_who_looks_in_at_a_notification_loses_less() -> None:
     def dropped(*more: str) -> int:
-        return sum(n for name, n in small("offline_backlog", *more).counts.items() if name.startswith("copies.dropped."))
+        return sum(
+            n for name, n in small("offline_backlog", *more).counts.items() if name.startswith("copies.dropped.")
+        )
 
     assert dropped("workload.push={wake_probability: 50%, delay: 10s, stay: 2m}") < dropped() / 4
 

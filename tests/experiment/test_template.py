@@ -10,6 +10,8 @@ import pytest
 
 from zentalk_sim.experiment import keys, loader
 from zentalk_sim.experiment.fault_schema import Fault
+from zentalk_sim.faults.rules import _MATCH_READERS
+from zentalk_sim.faults.verdicts import ACTIONS
 from zentalk_sim.files import yaml
 from zentalk_sim.network.profile import LinkProfile
 
@@ -65,6 +67,15 @@ def test_every_key_of_a_link_profile_is_named_with_its_default() -> None:
     tree = yaml.parse(block, "network").plain()
     assert set(tree["network"]["tunnel"]) == {keys.key_of(name) for name in LinkProfile.__struct_fields__}
     assert loader.from_mapping({"name": "x", **tree}).network["tunnel"] == LinkProfile()
+
+
+def test_every_word_of_a_rule_is_shown_and_each_rule_loads() -> None:
+    lines = [line.strip().removeprefix("# ") for line in TEMPLATE.splitlines() if "- {match: {" in line]
+    loaded = loader.from_text("name: x\npopulation: {devices: 10}\nfaults:\n  " + "\n  ".join(lines))
+    assert len(loaded.rules) == len(lines) > 8
+    words = "\n".join(lines)
+    assert [do for do in ACTIONS if not re.search(rf"\b{do}\b", words)] == []
+    assert [name for name in _MATCH_READERS if f"{name}:" not in words] == []
 
 
 @pytest.mark.parametrize("kind", Fault.__args__, ids=lambda kind: kind.__struct_config__.tag)

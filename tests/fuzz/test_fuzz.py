@@ -98,7 +98,9 @@ def test_a_failure_must_shrink_to_what_it_needs() -> None:
     plan = msgspec.json.decode(msgspec.json.encode(SMALL), type=Plan)
     plan.experiment["client"] = {"fetch_page": 3, "queue": {"max_messages": 5}}
     plan.experiment["faults"] *= 3
-    plan.acts.append({"at_ms": 2_000, "do": "rogue", "node": 0, "gap_ms": 100, "moves": ["send", "burst", "wait", "wait"]})
+    plan.acts.append(
+        {"at_ms": 2_000, "do": "rogue", "node": 0, "gap_ms": 100, "moves": ["send", "burst", "wait", "wait"]}
+    )
     plan.acts.append({"at_ms": 3_000, "do": "invisible", "device": 1})
     with planted("content mixed up"):
         outcome = run(plan)

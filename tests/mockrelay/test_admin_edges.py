@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
+from nacl.signing import SigningKey
 
+from mockrelay.bounds import Bounds
 from mockrelay.clock import MovableClock
 from tests.mockrelay.admin_support import controlling
 from tests.mockrelay.live_support import connected, frozen, run, serving
@@ -120,3 +123,33 @@ def test_a_reset_must_not_count_what_it_cleared_as_dropped() -> None:
             assert (await admin.get("/stats"))["journal_dropped"] == 0
 
     run(test())
+
+
+@pytest.mark.requirement("R-6.8")
+def test_pre_keys_and_media_beyond_their_bounds_must_be_refused_and_counted() -> None:
+    async def test() -> None:
+        settings = {"devices": {"max_prekeys": 2}}
+        bounds = Bounds(media_bytes=10)
+        async with serving("alice", settings=settings, bounds=bounds) as relay, controlling(relay) as admin:
+            alice, signed = relay.users[0], b"S" * 32
+            bundle = {
+                "identityKey": b64(alice.identity_key),
+                "signedPreKey": {"id": 1, "key": b64(signed)},
+                "signature": b64(SigningKey(alice.identity_secret).sign(signed).signature),
+                "oneTimePreKeys": [{"id": number, "key": b64(bytes([number]) * 32)} for number in range(3)],
+            }
+            bearer = {"Authorization": f"Bearer {alice.token}"}
+            refused = await admin.client.post(f"{relay.http_url}/api/keys", json=bundle, headers=bearer)
+            assert refused.status_code == 403
+            url = f"{relay.http_url}/api/v1/upload-media"
+            too_large = await admin.client.post(url, content=b"x" * 11, headers=bearer)
+            assert too_large.status_code == 413
+            assert "--bound media_bytes" in too_large.json()["message"]
+            counters = (await admin.get("/stats"))["counters"]
+            assert (counters["prekeys.refused"], counters["media.refused"]) == (1, 1)
+
+    run(test())
+
+
+def b64(data: bytes) -> str:
+    return b64encode(data).decode()

@@ -1,7 +1,8 @@
-"""The commands of docs/control-api.md and docs/clock.md, run as they stand against a relay."""
+"""The commands of the documents about the control API, run as they stand against a relay."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -66,3 +67,22 @@ def test_the_documents_commands_must_work_in_their_order(name: str, tmp_path: Pa
             assert (done.returncode != 0) == bool(fails), f"{text}\n{done.stdout}\n{done.stderr}"
             if fails:
                 assert "did you mean `send_message`?" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["faults.md", "journal.md"])
+def test_what_the_documents_ask_must_be_understood(name: str, tmp_path: Path) -> None:
+    """What they verify has not happened here, so that the answer may be no; but it is an answer."""
+    blocks = [text for _, text in _BLOCK.findall((DOCS / name).read_text())]
+    assert len(blocks) == 2
+    with served(tmp_path) as environment:
+        for text in blocks:
+            command = text.replace("http://127.0.0.1:8766", environment["URL"]).replace("5000", "50")
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", command],
+                env={**environment, "ADMIN": "let-me"},
+                capture_output=True,
+                timeout=30,
+                check=True,
+            )
+            answer = json.loads(done.stdout)
+            assert "id" in answer or answer["held"] in (True, False), answer

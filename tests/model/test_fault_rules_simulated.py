@@ -142,7 +142,7 @@ def test_a_message_spoilt_on_its_way_in_must_be_told_and_sent_again(kind: str, f
     told = "connections.closed.1007" if kind == "bad_utf8" else "errors.INVALID_MESSAGE"
     assert found[told] == 1
     assert found["messages.unacked"] == 0
-    assert found["messages.resent"] + found["messages.failed"] == 1, "a field of a wrong type is final (R-11.4)"
+    assert found["messages.resent"] + found["messages.failed"] == 1
 
 
 @pytest.mark.parametrize("fidelity", FIDELITIES)
@@ -214,12 +214,12 @@ def test_a_slow_close_must_end_later_whoever_begins(fidelity: str) -> None:
         rule({"event": "connected", "user": "user-0", "after_ms": 10_000}, "close", code=1012, times=1),
         {"at": "25s", "do": "device_offline", "devices": 2, "how": "orderly"},
     ]
-    outcome = played([*faults, rule({"event": "connected"}, "slow_close", ms=2000)], fidelity)
+    outcome = played([*faults, rule({"event": "connected"}, "slow_close", ms=1000)], fidelity)
     rows = sorted(outcome.connections, key=lambda row: row["start_us"])
     ended = [(row["close_code"], (row["end_us"] - row["upgraded_us"]) // 1_000_000) for row in rows]
     assert (1012, 13) in ended
     assert [row["end_us"] - START_US for row in rows if row["close_code"] == 1000] == pytest.approx(
-        [27_000_000] * 2, abs=10_000
+        [26_000_000] * 2, abs=10_000
     )
 
 

@@ -171,7 +171,8 @@ def test_every_url_of_the_table_must_be_admitted_by_what_starts_the_relay_beside
 
 def test_the_xml_must_be_well_formed() -> None:
     (block,) = blocks("xml")
-    assert [domain.text for domain in ET.fromstring(block).iter("domain")] == ["10.0.2.2", "localhost"]
+    named = [domain.text for domain in ET.fromstring(block).iter("domain")]
+    assert named == ["10.0.2.2", "localhost", "192.168.1.20"]
 
 
 # --- the examples ------------------------------------------------------------------------------------

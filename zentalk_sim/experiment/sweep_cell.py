@@ -21,7 +21,10 @@ FORMAT: Final = 1
 
 _CODE: Final = ("experiment", "faults", "files", "model", "network", "protocol", "report", "trace")
 """The rooms whose code a run's results depend on."""
-_NOT_CODE: Final = ("sweep", "compare", "plots", "plot_data", "html", "narrative", "style", "run.py", "__init__")
+_NOT_CODE: Final = (
+    *("sweep", "compare", "agreement", "relived", "run.py", "__init__"),
+    *("plots", "plot_data", "cause_plots", "cdf_plots", "time_plots", "detail_", "html", "narrative", "style"),
+)
 """Beginnings of the names of files in them that no result depends on."""
 
 
