@@ -53,6 +53,10 @@ def test_rules_must_fire_on_a_live_relay_as_in_simulated_time(relay: MockRelay, 
         "Fault rules that never fired: never."
         in json.loads((tmp_path / "run" / "results.json").read_text())["assumptions"]
     )
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "in real time" in page
+    assert "simulated" not in page.partition("<h2")[0]
+    assert "of simulated time" not in page
     lines = [json.loads(line) for line in (tmp_path / "run" / "recording.jsonl").read_text().splitlines()]
     wire = [(line["rule"], line["did"]) for line in lines if line.get("e") == "wire"]
     assert ("third ACK lost", "drop") in wire

@@ -215,6 +215,27 @@ def test_at_most_200_pre_keys_must_be_kept(world: RelayWorld) -> None:
 
 
 @pytest.mark.requirement("R-6.8")
+def test_pre_keys_given_away_and_never_used_must_make_room_for_new_ones(world: RelayWorld) -> None:
+    alice, bob = world.person("alice"), world.person("bob")
+    bob.rest("POST", "/api/keys", bundle(bob, tuple(range(200))))
+    for _ in range(3):
+        alice.rest("GET", f"/api/keys/{bob.address}")
+    assert bob.rest("POST", "/api/keys", bundle(bob, (200, 201))).body == {"oneTimePreKeys": 199}
+    kept = world.store.users[bob.address].prekeys
+    assert kept is not None
+    # The oldest two of the three are forgotten; the third may still be named by a message.
+    assert (len(kept.one_time), list(kept.handed_out)) == (200, [2])
+    assert bob.rest("POST", "/api/keys", bundle(bob, (202, 203))).status == 403
+
+
+@pytest.mark.requirement("R-6.8")
+def test_the_bound_must_grow_with_the_users_devices(world: RelayWorld) -> None:
+    bob = world.person("bob", devices=2)
+    assert bob.rest("POST", "/api/keys", bundle(bob, tuple(range(400)))).status == 200
+    assert bob.rest("POST", "/api/keys", bundle(bob, (400,))).status == 403
+
+
+@pytest.mark.requirement("R-6.8")
 def test_keys_that_are_not_there_must_be_404(world: RelayWorld) -> None:
     alice, bob = world.person("alice"), world.person("bob")
     for address in (bob.address, "0x" + "00" * 20, "bob"):

@@ -11,13 +11,38 @@ from typing import Any
 
 from zentalk_sim.checks.registry import Check, Recent, check
 from zentalk_sim.checks.world import Conn, World
-from zentalk_sim.protocol.backoff import exponential_us
-from zentalk_sim.protocol.close_policy import close_action
+from zentalk_sim.protocol.config import BackoffConfig
 from zentalk_sim.trace import events as ev
 
 _STOP_US = 600_000_000
 """How long after a stopping close a new attempt with the same token counts as the client's own."""
 _JITTER_SAMPLES = 10
+"""Waits as a relay sees them, the network's delays in them, before they are said to be alike."""
+_FEWEST_ALIKE = 3
+"""Waits as the devices themselves tell them, exact to the microsecond."""
+_ALIKE = 0.001
+_ALIKE_OF_DEVICE = 0.000_02
+"""How near waits must lie to one another, as a part of the jitter's range, to be all alike. Three that are drawn come
+so near three times in a million; those of one device, of which a trace has many, once in a thousand million."""
+
+
+def action_after(code: int) -> str:
+    """What R-11.3 has a client do after a close: stop, token, cooldown or backoff; not asked of the core it judges."""
+    if code in (1000, 1008, 1009):
+        return "stop"
+    if code < 4000:
+        return "backoff"
+    return {4001: "token", 4002: "cooldown"}.get(code, "stop")
+
+
+def delay_us(settings: BackoffConfig, attempt: int) -> int:
+    """R-11.2: the least wait before attempt 0, 1, … of a row, which doubles until the cap."""
+    wait_ms = settings.base_ms
+    for _ in range(attempt):
+        if wait_ms >= settings.cap_ms:
+            break
+        wait_ms *= 2
+    return min(wait_ms, settings.cap_ms) * 1000
 
 
 class _Ending:
@@ -35,7 +60,7 @@ class _Ending:
         self.ip = conn.ip
         self.code = code
         self.by_relay = type(event) is not ev.Lost
-        self.action = "backoff" if code is None else close_action(code)
+        self.action = "backoff" if code is None else action_after(code)
         self.failures = failures
         self.retry_us = retry_us
 
@@ -112,6 +137,74 @@ class _Returning(Check):
         self.endings[conn.device] = _Ending(event, self.world.true_us, conn, code, failures, self.retry_us.get(event.c))
 
 
+class Wait:
+    """One wait of a backoff, from the event of the failure to that of the attempt."""
+
+    __slots__ = ("attempt", "failed", "over")
+
+    def __init__(self, attempt: int, failed: ev.State, over: ev.State) -> None:
+        self.attempt = attempt
+        self.failed = failed
+        self.over = over
+
+    def is_judged(self, settings: BackoffConfig) -> bool:
+        """Whether R-11.2 says how long it must be."""
+        return settings.policy == "spec" and self.attempt < settings.max_attempts
+
+
+class Waits:
+    """The waits of devices that tell their states, but those that application, token or cool-down explain."""
+
+    def __init__(self) -> None:
+        self.failed: Recent[str, tuple[int, Any]] = Recent(200_000)
+        self.count: Recent[str, int] = Recent(200_000)
+        """Device → waits since it was connected last; none where that is not known."""
+        self.tokens: Recent[str, Any] = Recent(200_000)
+        """Devices that wait for a token."""
+
+    def on_state(self, event: ev.State) -> Wait | None:
+        """Follow a device; the wait that is over with this event, if one is."""
+        device = event.device
+        if event.new.upper() == "CONNECTED":
+            self.count[device] = 0
+            self.failed.pop(device)
+        elif event.new.upper() == "DISCONNECTED":
+            # Who asks for a connection from there begins anew.
+            self.count[device] = 0
+            self.failed.pop(device)
+        elif event.new.upper() == "FAILED":
+            self._failed(event)
+        elif event.new.upper() == "CONNECTING":
+            found = self.failed.pop(device)
+            waited_for_token = self.tokens.pop(device) is not None
+            if event.cause == "application":
+                # Whether that began a new row depends on what the application did before, which shows in no state.
+                self.count.pop(device)
+            elif event.cause == "backoff over":
+                k = self.count.get(device)
+                if k is not None and waited_for_token:
+                    # Only where tokens had failed before is one waited with.
+                    self.count[device] = k + 1
+                elif found is not None:
+                    return Wait(found[0], found[1], event)
+        return None
+
+    def _failed(self, event: ev.State) -> None:
+        k = self.count.get(event.device)
+        # A connection given up for another network is no failure.
+        if k is None or event.cause == "network_changed":
+            return
+        # What a token or a cool-down is waited for is longer than a backoff.
+        if event.cause.startswith(("4001", "refused with 401")):
+            self.tokens[event.device] = event
+        else:
+            self.count[event.device] = k + 1
+        if event.cause.startswith(("4001", "4002", "refused with 401")):
+            self.failed.pop(event.device)
+        else:
+            self.failed[event.device] = (k, event)
+
+
 def _backoff_applies(world: World, ending: _Ending, event: ev.Upgrade) -> bool:
     return (
         ending.action == "backoff"
@@ -131,7 +224,7 @@ class Backoff(_Returning):
 
     def returned(self, ending: _Ending, event: ev.Upgrade) -> None:
         if _backoff_applies(self.world, ending, event):
-            waited, least = self.world.true_us - ending.at_us, exponential_us(self.world.client.backoff, 0)
+            waited, least = self.world.true_us - ending.at_us, delay_us(self.world.client.backoff, 0)
             self.judge(waited >= least, f"came again after {waited} µs, before {least} µs", ending.event, event)
 
 
@@ -143,39 +236,86 @@ class BackoffGrowth(_Returning):
         settings = self.world.client.backoff
         if not ending.failures or not _backoff_applies(self.world, ending, event):
             return
-        waited, least = self.world.true_us - ending.at_us, exponential_us(settings, ending.failures)
+        waited, least = self.world.true_us - ending.at_us, delay_us(settings, ending.failures)
         # Less than the base delay is another check's.
-        if waited >= exponential_us(settings, 0):
+        if waited >= delay_us(settings, 0):
             text = f"failure {ending.failures + 1} in a row: came again after {waited} µs, before {least} µs"
             self.judge(waited >= least, text, ending.event, event)
 
 
+class _Spread:
+    """Lowest and highest of some waits, how many they are, and the event of the last."""
+
+    __slots__ = ("count", "event", "high", "low")
+
+    def __init__(self, first: float) -> None:
+        self.low = self.high = first
+        self.count = 0
+        self.event: Any = None
+
+    def add(self, wait: float, event: Any) -> None:
+        """One more."""
+        self.low, self.high = min(self.low, wait), max(self.high, wait)
+        self.count += 1
+        self.event = event
+
+
 @check("client.backoff_jitter", "R-11.2", "should")
 class BackoffJitter(_Returning):
-    """The waits carry a jitter: those after equally many failures are not all alike."""
+    """The waits carry a jitter: those after equally many failures are not all alike, nor are all those of a device."""
 
     def begin(self) -> None:
         super().begin()
-        self.spread: dict[int, list[Any]] = {}
+        self.waits = Waits()
+        self.spread: dict[int, _Spread] = {}
+        """Failures before → waits in µs, as a relay sees them."""
+        self.told: dict[int, _Spread] = {}
+        """The same as devices tell them: what was waited longer than the delay, as a part of the jitter's range."""
+        self.of_device: Recent[str, _Spread] = Recent(20_000)
+
+    def on_state(self, event: ev.State) -> None:
+        super().on_state(event)
+        wait, settings = self.waits.on_state(event), self.world.client.backoff
+        if wait is None or not settings.jitter or not wait.is_judged(settings):
+            return
+        attempt, failed, over = wait.attempt, wait.failed, wait.over
+        low = delay_us(settings, attempt)
+        part = (over.t - failed.t - low) / (low * settings.jitter)
+        if attempt not in self.told:
+            self.told[attempt] = _Spread(part)
+        self.told[attempt].add(part, over)
+        own = self.of_device.get(event.device)
+        if own is None:
+            own = self.of_device[event.device] = _Spread(part)
+        own.add(part, over)
 
     def returned(self, ending: _Ending, event: ev.Upgrade) -> None:
         settings = self.world.client.backoff
         if not _backoff_applies(self.world, ending, event) or not settings.jitter:
             return
-        waited, d_us = self.world.true_us - ending.at_us, exponential_us(settings, ending.failures)
-        if waited < d_us:
+        waited = self.world.true_us - ending.at_us
+        if waited < delay_us(settings, ending.failures):
             return
-        # Lowest, highest, how many, and the last attempt.
-        entry = self.spread.setdefault(ending.failures, [waited, waited, 0, event])
-        entry[:] = [min(entry[0], waited), max(entry[1], waited), entry[2] + 1, event]
+        if ending.failures not in self.spread:
+            self.spread[ending.failures] = _Spread(waited)
+        self.spread[ending.failures].add(waited, event)
 
     def on_finish(self, _: None) -> None:
         settings = self.world.client.backoff
-        for failures, (low, high, count, event) in sorted(self.spread.items()):
-            if count >= _JITTER_SAMPLES:
-                least = int(exponential_us(settings, failures) * settings.jitter) // 10
-                text = f"{count} waits after {failures + 1} failures differ by {high - low} µs only"
-                self.judge(high - low >= least, text, event)
+        for failures, of in sorted(self.spread.items()):
+            if of.count >= _JITTER_SAMPLES:
+                least = int(delay_us(settings, failures) * settings.jitter) // 10
+                text = f"{of.count} waits after {failures + 1} failures differ by {of.high - of.low} µs only"
+                self.judge(of.high - of.low >= least, text, of.event)
+        for attempt, of in sorted(self.told.items()):
+            self._judge(of, _ALIKE, f"before attempt {attempt}")
+        for device, of in self.of_device.items():
+            self._judge(of, _ALIKE_OF_DEVICE, f"of device {device}")
+
+    def _judge(self, of: _Spread, alike: float, whose: str) -> None:
+        if of.count >= _FEWEST_ALIKE:
+            text = f"all {of.count} waits {whose} have the same {of.low:.6f} of the jitter's range"
+            self.judge(of.high - of.low > alike, text, of.event)
 
 
 @check("client.stop_on_close", "R-11.3")
@@ -190,7 +330,7 @@ class StopOnClose(_Returning):
 
     def on_close(self, event: ev.Close) -> None:
         super().on_close(event)
-        if close_action(event.code) == "stop" and self.world.conn(event.c).state != "ended":
+        if action_after(event.code) == "stop" and self.world.conn(event.c).state != "ended":
             self.seen()
 
 
@@ -221,58 +361,15 @@ class StateBackoff(Check):
     """In a simulation: each wait lies between the delay for its attempt and that delay plus the jitter."""
 
     def begin(self) -> None:
-        self.failed: Recent[str, tuple[int, Any]] = Recent(200_000)
-        self.count: Recent[str, int] = Recent(200_000)
-        """Device → waits since it was connected last; none where that is not known."""
-        self.tokens: Recent[str, Any] = Recent(200_000)
-        """Devices that wait for a token."""
+        self.waits = Waits()
 
     def on_state(self, event: ev.State) -> None:
-        device = event.device
-        if event.new.upper() == "CONNECTED":
-            self.count[device] = 0
-            self.failed.pop(device)
-        elif event.new.upper() == "DISCONNECTED":
-            # Who asks for a connection from there begins anew.
-            self.count[device] = 0
-            self.failed.pop(device)
-        elif event.new.upper() == "FAILED":
-            self._failed(event)
-        elif event.new.upper() == "CONNECTING":
-            found = self.failed.pop(device)
-            waited_for_token = self.tokens.pop(device) is not None
-            if event.cause == "application":
-                # Whether that began a new row depends on what the application did before, which shows in no state.
-                self.count.pop(device)
-            elif event.cause == "backoff over":
-                k = self.count.get(device)
-                if k is not None and waited_for_token:
-                    # Only where tokens had failed before is one waited with.
-                    self.count[device] = k + 1
-                elif found is not None:
-                    self._judge(found[0], found[1], event)
-
-    def _failed(self, event: ev.State) -> None:
-        k = self.count.get(event.device)
-        # A connection given up for another network is no failure.
-        if k is None or event.cause == "network_changed":
+        wait, settings = self.waits.on_state(event), self.world.client.backoff
+        if wait is None or not wait.is_judged(settings):
             return
-        # What a token or a cool-down is waited for is longer than a backoff.
-        if event.cause.startswith(("4001", "refused with 401")):
-            self.tokens[event.device] = event
-        else:
-            self.count[event.device] = k + 1
-        if event.cause.startswith(("4001", "4002", "refused with 401")):
-            self.failed.pop(event.device)
-        else:
-            self.failed[event.device] = (k, event)
-
-    def _judge(self, k: int, failed: ev.State, event: ev.State) -> None:
-        settings = self.world.client.backoff
-        if settings.policy != "spec" or k >= settings.max_attempts:
-            return
-        low = exponential_us(settings, k)
-        waited, high = event.t - failed.t, low + int(low * settings.jitter)
+        low = delay_us(settings, wait.attempt)
+        waited, high = wait.over.t - wait.failed.t, low + int(low * settings.jitter)
         # The device goes by its own clock, which may drift by a hundredth at most.
         held = low - low // 100 <= waited <= high + high // 100 + 1
-        self.judge(held, f"attempt {k} after {waited} µs, not {low} to {high} µs", failed, event)
+        text = f"attempt {wait.attempt} after {waited} µs, not {low} to {high} µs"
+        self.judge(held, text, wait.failed, wait.over)

@@ -8,7 +8,7 @@ it was before the event. It says ``seen`` each time its requirement was put to t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from importlib import import_module
 from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
 
@@ -180,3 +180,7 @@ class Recent(Generic[_K, _V]):
     def pop(self, key: _K) -> _V | None:
         """Forget a key; its value."""
         return self._entries.pop(key, None)
+
+    def items(self) -> Iterator[tuple[_K, _V]]:
+        """All keys with their values, the oldest first."""
+        return iter(self._entries.items())

@@ -116,6 +116,7 @@ def conclude(
         digest=recorder.digest.hexdigest(),
         wall_s=wall_s,
         events=events,
+        source="live",
     )
     verdicts = thresholds.evaluate(experiment.thresholds, summarise(results)["metrics"], counts)
     results.thresholds = [ThresholdResult(verdict.id, verdict.held, verdict.value) for verdict in verdicts]

@@ -51,7 +51,7 @@ ROGUE_MOVES: Final = (
 
 
 def draw(dice: Dice, duration_s: int, nodes: int, users: int, devices: int) -> list[dict[str, Any]]:
-    """The acts of a trial, in the order of their instants."""
+    """The acts of a trial, in any order."""
     found: list[dict[str, Any]] = []
 
     def add(kind: str, **more: Any) -> None:
@@ -84,7 +84,34 @@ def draw(dice: Dice, duration_s: int, nodes: int, users: int, devices: int) -> l
         gap_ms = dice.pick((20, 500, 2_000))
         node = dice.between(0, nodes - 1)
         add("rogue", node=node, gap_ms=gap_ms, moves=[dice.pick(ROGUE_MOVES) for _ in range(count)])
-    return sorted(found, key=lambda act: int(act["at_ms"]))
+    return found
+
+
+def draw_dismissals(dice: Dice, duration_s: int, users: int, devices: int) -> list[dict[str, Any]]:
+    """Acts after which a client must not come again, or not at once: early enough for a trial to see what it does."""
+    found: list[dict[str, Any]] = []
+    if dice.chance(0.25):
+        for _ in range(dice.pick((1, 2))):
+            at_ms, for_ms = dice.between(2_000, duration_s * 600), dice.pick((5_000, 20_000, 60_000))
+            found.append({"at_ms": at_ms, "do": "suspend", "user": dice.between(0, users - 1), "for_ms": for_ms})
+    if dice.chance(0.25):
+        for _ in range(dice.pick((1, 3))):
+            at_ms, code = dice.between(2_000, duration_s * 600), dice.pick((4001, 4002, 4002, 4003))
+            found.append({"at_ms": at_ms, "do": "close", "device": dice.between(0, devices - 1), "code": code})
+    return found
+
+
+def draw_exceptions(dice: Dice, duration_s: int, users: int) -> list[dict[str, Any]]:
+    """Users except others from what they are told of typing; some later take that back."""
+    found: list[dict[str, Any]] = []
+    for user in range(users):
+        excepted = [other for other in range(users) if other != user and dice.chance(0.6)]
+        at_ms = dice.between(500, duration_s * 200)
+        found.append({"at_ms": at_ms, "do": "settings", "user": user, "settings": {"typing_disabled_for": excepted}})
+        if dice.chance(0.3):
+            later_ms = dice.between(duration_s * 500, duration_s * 800)
+            found.append({"at_ms": later_ms, "do": "settings", "user": user, "settings": {"typing_disabled_for": []}})
+    return found
 
 
 def _settings(dice: Dice) -> dict[str, Any]:

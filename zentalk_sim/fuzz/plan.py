@@ -89,7 +89,14 @@ def draw(seed: int) -> Plan:
     if "ingress" in relay and not relay["ingress"].get("enabled", True):
         left_out = (*left_out, "slow_node")
     experiment["faults"] = faults_drawn.draw(dice, duration_s, nodes, devices, left_out)
-    return Plan(experiment, acts_drawn.draw(dice, duration_s, nodes, users, devices))
+    acts = acts_drawn.draw(dice, duration_s, nodes, users, devices)
+    # From a stream of their own, so that what else a seed draws does not depend on them.
+    more = Dice(Streams(seed).fresh("fuzz/dismissals"))
+    acts += acts_drawn.draw_dismissals(more, duration_s, users, devices)
+    if more.chance(0.25):
+        acts += acts_drawn.draw_exceptions(more, duration_s, users)
+        experiment["workload"]["typing"] = {"probability": 1.0, "duration": "5s"}
+    return Plan(experiment, sorted(acts, key=lambda act: int(act["at_ms"])))
 
 
 _QUICK: Final = ("ideal", "lan", "fibre", "wifi", "lte")

@@ -203,10 +203,12 @@ def publish_keys(node: Node, caller: Caller, request: Request, _path: dict[str, 
             # Another key under an id that was given away is a new pre-key.
             handed_out.pop(key.id, None)
         kept[key.id] = key.key
-    if len(kept) > node.config.devices.max_prekeys:
-        raise ProtocolError(
-            FORBIDDEN, f"at most {node.config.devices.max_prekeys} one-time pre-keys are kept", kept=len(kept)
-        )
+    bound = node.config.devices.max_prekeys * max(1, len(user.devices))
+    # A key given away may never be used: the oldest of those make room, or fetching bundles would lock a user out.
+    for key_id in list(handed_out)[: max(0, len(kept) - bound)]:
+        del kept[key_id], handed_out[key_id]
+    if len(kept) > bound:
+        raise ProtocolError(FORBIDDEN, f"at most {bound} one-time pre-keys are kept", kept=len(kept))
     signed = {"id": asked.signedPreKey.id, "key": asked.signedPreKey.key}
     user.prekeys = Prekeys(signed, asked.signature, kept, handed_out)
     node.store.save_user(user)

@@ -35,7 +35,7 @@ def render(
         _section("Metrics", _metrics(results, summary["metrics"])),
         _section("Faults", _faults(results)) if results.faults else "",
         _section("Counts", _counts(summary["counts"])),
-        _section("What the model takes for granted", _assumptions(results)),
+        _section(_taken_for_granted(results), _assumptions(results)),
         _section("How to reproduce", _reproduce(results, manifest)),
     ]
     title = f"{results.name}, seed {results.seed}"
@@ -54,7 +54,7 @@ def render(
 <main>
 <header>
 <h1>{escape(results.name)}</h1>
-<p class="sub">seed {results.seed} · {time_words(results.simulated_us / 1_000_000, "s")} simulated ·
+<p class="sub">seed {results.seed} · {time_words(results.simulated_us / 1_000_000, "s")} {_how(results)} ·
 digest <code>{escape(results.digest[:12])}</code></p>
 {_verdict(summary)}
 </header>
@@ -192,8 +192,18 @@ def _counts(counts: Mapping[str, int]) -> str:
     return body
 
 
+def _how(results: Results) -> str:
+    return "in real time" if results.source == "live" else "simulated"
+
+
+def _taken_for_granted(results: Results) -> str:
+    return "What to keep in mind" if results.source == "live" else "What the model takes for granted"
+
+
 def _assumptions(results: Results) -> str:
-    items = "".join(f"<li>{escape(text)}</li>" for text in (*ASSUMPTIONS, *results.assumptions))
+    # What the model leaves out says nothing of a real relay.
+    of_the_model = ASSUMPTIONS if results.source == "simulation" else ()
+    items = "".join(f"<li>{escape(text)}</li>" for text in (*of_the_model, *results.assumptions))
     return f"<ul>{items}</ul>"
 
 
@@ -203,7 +213,7 @@ def _reproduce(results: Results, manifest: Mapping[str, Any]) -> str:
     rows += [("typed", str(manifest.get("command") or "–"))]
     rows += [("versions", ", ".join(f"{name} {versions[name]}" for name in sorted(versions)))] if versions else []
     rows += [("platform", str(manifest.get("platform") or "–"))]
-    if results.wall_s:
+    if results.wall_s and results.source == "simulation":
         speed = results.simulated_us / 1_000_000 / results.wall_s
         rows.append(
             ("took", f"{figure(float(results.wall_s))} s of real time, {figure(speed)} times as fast as real time")
@@ -215,6 +225,8 @@ def _reproduce(results: Results, manifest: Mapping[str, Any]) -> str:
         "<p>The same experiment and seed give the same digest with the same version, on the same kind of machine. "
         f"In this folder:</p><pre>zsim run experiment.yaml --seed {results.seed}</pre>"
     )
+    if results.source == "live":
+        text = "<p>In real time no run is quite the same again. The users and what they do are, by the seed.</p>"
     return text + table + _experiment(results.experiment)
 
 

@@ -51,7 +51,7 @@ def _connecting(results: Results) -> str:
     attempts, good = counts.get("connections.attempted", 0), counts.get("connections.authenticated", 0)
     simulated = time_words(results.simulated_us / 1_000_000, "s")
     connecting = f"tried {attempts:,} times to connect and were authenticated {good:,} times"
-    return f"In {simulated} of simulated time, {who} {connecting}."
+    return f"In {simulated} of {results.time_called}, {who} {connecting}."
 
 
 def _faults(results: Results) -> list[str]:

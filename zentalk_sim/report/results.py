@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -105,6 +105,13 @@ class Results(Struct, kw_only=True):
     """How long it took to run; kept out of all that is the same for the same experiment and seed."""
     events: int = 0
     """Entries of the event queue that were run."""
+    source: Literal["simulation", "live"] = "simulation"
+    """live: played in real time against a relay, so that ``simulated_us`` is real time, too."""
+
+    @property
+    def time_called(self) -> str:
+        """What the run's time is called."""
+        return "real time" if self.source == "live" else "simulated time"
 
     def unit(self, metric: str) -> Unit:
         """The unit of a metric or of a split of it."""

@@ -137,10 +137,10 @@ def time_unit(length_us: int) -> tuple[str, float]:
 
 
 def time_axis(axes: Any, results: Results) -> float:
-    """Make x the simulated time of a run; returns the seconds of its unit."""
+    """Make x the time of a run; returns the seconds of its unit."""
     unit, seconds = time_unit(results.simulated_us)
     axes.set_xlim(0, max(results.simulated_us, 1) / 1_000_000 / seconds)
-    axes.set_xlabel(f"simulated time ({unit})")
+    axes.set_xlabel(f"{results.time_called} ({unit})")
     return seconds
 
 
