@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test lint bench soak lock clean
+.PHONY: help demo test lint bench soak compiled lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks"
 	@echo "make soak    the property tests with many more examples"
+	@echo "make compiled  the simulator's hot modules to C, for long runs (needs a C compiler)"
 	@echo "make lock    renew requirements.lock (needs uv)"
 	@echo "make clean   remove what these made, the run folders excepted"
 
@@ -54,6 +55,9 @@ bench: $(STAMP)
 
 soak: $(STAMP)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -n $(WORKERS)
+
+compiled: $(STAMP)
+	@$(BIN)/python -m zentalk_sim.model.compiled
 
 lock:
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra fast --no-header \

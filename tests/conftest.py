@@ -14,6 +14,9 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Modules that a developer compiled must not stand in for the sources under test.
+os.environ.setdefault("ZSIM_COMPILED", "0")
+
 settings.register_profile(
     "ci", derandomize=True, deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -15,6 +15,7 @@ import msgspec
 from zentalk_sim.model import bus, device
 from zentalk_sim.protocol import (
     authentication,
+    backoff,
     client_connection,
     client_core,
     client_queue,
@@ -428,6 +429,19 @@ def _() -> list[Patch]:
     return [(topics, "_check_permission", lambda *_: None)]
 
 
+@bug("typing to who is disabled")
+def _() -> list[Patch]:
+    """Typing goes to those as well whom the user excepted."""
+
+    def forward(n: Any, user: Any, members: Any, kind: str, conversation: str, now: int) -> None:
+        from zentalk_sim.protocol.frames import TypingUpdate
+
+        targets = [p for a in members if a != user.address for p in n.store.connected(a).values()]
+        n.send_to(targets, kind, TypingUpdate(conversation, user.address), now)
+
+    return [(typing_indicators, "_forward", forward)]
+
+
 @bug("typing never stops")
 def _() -> list[Patch]:
     """The relay does not say TYPING_STOP itself."""
@@ -445,6 +459,16 @@ def _() -> list[Patch]:
 # --- the client
 
 
+@bug("jitter missing")
+def _() -> list[Patch]:
+    """The backoff has no jitter."""
+
+    def delay_us(config: Any, attempt: int, *_: Any) -> int:
+        return backoff.exponential_us(config, attempt)
+
+    return [(backoff, "delay_us", delay_us)]
+
+
 @bug("counter reset at open")
 def _() -> list[Patch]:
     """The row of failures ends when the socket opens, not at AUTH_SUCCESS."""
@@ -455,6 +479,20 @@ def _() -> list[Patch]:
         return original(self, now)
 
     return [(client_connection.ConnectionLife, "connected", connected)]
+
+
+@bug("reconnects after 4003")
+def _() -> list[Patch]:
+    """A suspended account is tried again with backoff."""
+    policy = {**close_policy.CLOSE_POLICY, 4003: ("backoff", "account suspended")}
+    return [(close_policy, "CLOSE_POLICY", policy)]
+
+
+@bug("no wait after 4002")
+def _() -> list[Patch]:
+    """After 4002 a client backs off, and does not wait."""
+    policy = {**close_policy.CLOSE_POLICY, 4002: ("backoff", "rate limited")}
+    return [(close_policy, "CLOSE_POLICY", policy)]
 
 
 @bug("sent again under a new id")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 ASK_EVERY_US: Final = 30_000_000
 """How often the application of a device without a connection asks for one."""
+LONG_COOL_DOWN_US: Final = 120_000_000
+"""A user does not sit out a longer one. After a 4002 the last RATE_LIMITED tells how long to wait (R-11.3), and where
+that was a limit by the hour a client rightly waits for longer than peace lasts."""
 
 
 class Convergence:
@@ -39,7 +42,10 @@ class Convergence:
         for device in self._world.devices:
             client = device.client
             stopped = client.state in (ClientState.DISCONNECTED, ClientState.FAILED)
-            if stopped and client.next_timeout() is None and not device.offline:
+            waits = client.next_timeout() is not None
+            if stopped and waits and client._cool_until_us - device.now() > LONG_COOL_DOWN_US:
+                waits = False
+            if stopped and not waits and not device.offline:
                 device.connect()
             elif client.state is ClientState.CONNECTED and self._gave_up_confirming(device):
                 device.apply(client.close(device.now()))

@@ -41,6 +41,7 @@ FAULT_PREFIXES = (
     "connections.refused.",
     "connections.lost.",
     "errors.",
+    "faults.fired.",
 )
 
 
@@ -87,6 +88,7 @@ def _fault_words(name: str) -> str:
         ("connections.refused.", "connections refused, "),
         ("connections.lost.", "connections lost, "),
         ("errors.", "errors, "),
+        ("faults.fired.", "fault rules fired, "),
     ):
         if name.startswith(prefix):
             return words + name.removeprefix(prefix).replace("_", " ")
