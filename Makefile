@@ -23,7 +23,7 @@ help:
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks"
 	@echo "make soak    the property tests with many more examples"
-	@echo "make compiled  the simulator's hot modules to C, for long runs (needs a C compiler)"
+	@echo "make compiled the simulator's hot modules to C, for long runs (needs a C compiler)"
 	@echo "make lock    renew requirements.lock (needs uv)"
 	@echo "make clean   remove what these made, the run folders excepted"
 
