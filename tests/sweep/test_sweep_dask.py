@@ -99,7 +99,7 @@ def test_ctrl_c_keeps_what_is_done_and_a_killed_worker_costs_nothing(cluster: Cl
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)
         took = time.monotonic() - began
-    assert (process.returncode, took < 1.0) == (130, True)
+    assert (process.returncode, took < 5) == (130, True)
     kept = len(list((tmp_path / "out/cells").glob("*.json")))
     assert err.startswith(f"{kept} of 24 cells are kept in out; the same command goes on from there\n")
     with start(tmp_path, *grid) as process:

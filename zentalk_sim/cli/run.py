@@ -86,7 +86,7 @@ def command(
     interrupted = False
     try:
         if live is None:
-            if experiment.measure.trace != "full":
+            if experiment.measure.trace != "full" and "requirements" not in experiment.checks:
                 from zentalk_sim.model import compiled
 
                 compiled.activate()

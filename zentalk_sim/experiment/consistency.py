@@ -49,6 +49,9 @@ def check(experiment: Experiment, reader: Reader) -> None:
     if experiment.duration_us > experiment.measure.interval_us * MAX_STEPS:
         message = f"`measure.interval` is too short: the time series would have more than {MAX_STEPS:,} steps"
         reader.fault(reader.place("measure.interval_us", "duration_us"), message)
+    if "requirements" in experiment.checks and experiment.measure.trace == "sample":
+        message = "`checks: [requirements]` needs the whole trace: have `measure.trace` be full or none, not sample"
+        reader.fault(reader.place("measure.trace", "checks"), message)
     _check_population(experiment, reader)
     _check_memory(experiment, reader)
     _check_messages(experiment, reader)

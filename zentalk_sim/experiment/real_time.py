@@ -97,6 +97,9 @@ def conclude(
     """What a run in real time found. ``recorder`` is finished."""
     counts = dict(sorted(recorder.counts.items()))
     faults = check_ledgers(counts)
+    if "requirements" in experiment.checks:
+        remedy = "record it (`mockrelay serve --record F`), then `zsim check F`"
+        assumptions = [*assumptions, f"`checks: [requirements]` judges simulations only; for a live relay {remedy}."]
     results = Results(
         name=experiment.name,
         seed=experiment.seed,

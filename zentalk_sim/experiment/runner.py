@@ -94,11 +94,17 @@ def simulate(
     random_ties: bool = False,
     world_of: Callable[..., World] = World,
 ) -> Results:
-    """Run an experiment into its tables; what it found."""
+    """Run an experiment into its tables; what it found. Raises ValueError for a sampled trace under `requirements`."""
     began_s = time.perf_counter()
     recorder = Recorder(
         tables[MESSAGES.name], tables[CONNECTIONS.name], tables[TIMESERIES.name], START_US + experiment.warm_up_us
     )
+    requirements = None
+    if "requirements" in experiment.checks:
+        from zentalk_sim.experiment.requirements import Requirements
+
+        requirements = Requirements(tracer)
+        tracer = requirements.tracer
     with _without_collector():
         world = world_of(experiment, recorder, tracer=tracer, random_ties=random_ties)
         gc.freeze()
@@ -107,7 +113,10 @@ def simulate(
         finally:
             # Also where the run is interrupted, so that the tables hold what was found so far.
             world.finish()
-    return _results(world, time.perf_counter() - began_s)
+    results = _results(world, time.perf_counter() - began_s)
+    if requirements is not None:
+        results.checks += requirements.results()
+    return results
 
 
 @contextmanager

@@ -164,7 +164,7 @@ class Threshold(Section, frozen=True, kw_only=True):
         return f"{self.metric}: {self.text}"
 
 
-CheckName: TypeAlias = Literal["ledgers"]
+CheckName: TypeAlias = Literal["ledgers", "requirements"]
 
 
 class Experiment(Section, frozen=True, kw_only=True):
@@ -203,7 +203,7 @@ class Experiment(Section, frozen=True, kw_only=True):
     thresholds: tuple[Threshold, ...] = ()
     """Metric or count → bounds such as `p99 < 5s`; a run that breaks one ends with exit code 99."""
     checks: tuple[CheckName, ...] = ("ledgers",)
-    """Checks over the whole run. ledgers: every message and copy is accounted for."""
+    """ledgers: every message and copy is accounted for; requirements: all that `zsim check` looks for in a trace."""
     plots: bool = True
     """Whether pictures are drawn."""
 

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 FORMAT: Final = 1
 
-_CODE: Final = ("experiment", "faults", "files", "model", "network", "protocol", "report", "trace")
+_CODE: Final = ("checks", "experiment", "faults", "files", "model", "network", "protocol", "report", "trace")
 """The rooms whose code a run's results depend on."""
 _NOT_CODE: Final = (
     *("sweep", "compare", "agreement", "relived", "run.py", "__init__"),

@@ -114,6 +114,15 @@ def draw_exceptions(dice: Dice, duration_s: int, users: int) -> list[dict[str, A
     return found
 
 
+def draw_flood(dice: Dice, duration_s: int, nodes: int) -> dict[str, Any]:
+    """A rogue that sends as much as its limit lets through, again and again: what a window forgets shows."""
+    moves: list[str] = []
+    for _ in range(dice.between(3, 6)):
+        moves += ["burst", *["wait"] * dice.between(1, 4)]
+    at_ms = dice.between(1_000, duration_s * 500)
+    return {"at_ms": at_ms, "do": "rogue", "node": dice.between(0, nodes - 1), "gap_ms": 1_000, "moves": moves}
+
+
 def _settings(dice: Dice) -> dict[str, Any]:
     name = dice.pick(("share_presence", "show_last_seen", "send_read_receipts", "typing_disabled_for"))
     if name == "typing_disabled_for":

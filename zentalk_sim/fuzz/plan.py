@@ -96,6 +96,8 @@ def draw(seed: int) -> Plan:
     if more.chance(0.25):
         acts += acts_drawn.draw_exceptions(more, duration_s, users)
         experiment["workload"]["typing"] = {"probability": 1.0, "duration": "5s"}
+    if more.chance(0.25):
+        acts.append(acts_drawn.draw_flood(more, duration_s, nodes))
     return Plan(experiment, sorted(acts, key=lambda act: int(act["at_ms"])))
 
 

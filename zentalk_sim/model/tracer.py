@@ -44,6 +44,16 @@ class Tracer:
         self._tell_turns = False
         self._tell_times = False
 
+    def tell(self, other: Callable[[bytes], Any]) -> None:
+        """Have ``other`` take every line as well; before ``begin``."""
+        write = self._write
+
+        def both(data: bytes) -> None:
+            write(data)
+            other(data)
+
+        self._write = both
+
     def begin(self, experiment: Experiment, store: MemoryStore, start_us: int) -> None:
         """Write the header, once the world stands."""
         from zentalk_sim import __version__
