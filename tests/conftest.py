@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Where a shell started the tests in the background SIGINT is ignored, and so it would be in every program they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Modules that a developer compiled must not stand in for the sources under test.
 os.environ.setdefault("ZSIM_COMPILED", "0")

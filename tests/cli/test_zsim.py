@@ -218,7 +218,10 @@ def test_ctrl_c_ends_a_run_with_130(tmp_path: Path) -> None:
         assert process.poll() is None, process.communicate()
         os.sched_yield()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    try:
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert err.strip().endswith("interrupted")

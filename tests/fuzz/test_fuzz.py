@@ -84,6 +84,20 @@ def test_a_world_that_never_converges_is_a_failure_of_liveness() -> None:
     assert "not within 60 s" in failure.message
 
 
+def test_a_cool_down_longer_than_peace_must_not_pass_for_a_world_that_never_converges() -> None:
+    """R-11.3: the last RATE_LIMITED, here of a limit by the hour, says how long a 4002 has a client wait."""
+    plan = msgspec.json.decode(msgspec.json.encode(SMALL), type=Plan)
+    plan.experiment["relay"] = {"token": {"lifetime": "60s", "refresh_window": "60s"}}
+    plan.experiment["client"] = {"token_refresh": "window_opens", "refresh_retry": "5s"}
+    plan.acts.append({"at_ms": 18_000, "do": "close", "device": 0, "code": 4002})
+    trial = Trial(plan)
+    outcome = trial.run()
+    assert outcome.failure is None, outcome.failure
+    client = trial.world.devices[0].client
+    assert client._rate_limited_us is None
+    assert client.attempts >= 2
+
+
 def test_the_checks_must_find_the_same_in_a_kept_trace(tmp_path: Path) -> None:
     from zentalk_sim.checks import run_file
 
