@@ -89,7 +89,7 @@ def test_a_cool_down_longer_than_peace_must_not_pass_for_a_world_that_never_conv
     plan = msgspec.json.decode(msgspec.json.encode(SMALL), type=Plan)
     plan.experiment["relay"] = {"token": {"lifetime": "60s", "refresh_window": "60s"}}
     plan.experiment["client"] = {"token_refresh": "window_opens", "refresh_retry": "5s"}
-    plan.acts.append({"at_ms": 18_000, "do": "close", "device": 0, "code": 4002})
+    plan.acts.append({"at_ms": 8_000, "do": "close", "device": 0, "code": 4002})
     trial = Trial(plan)
     outcome = trial.run()
     assert outcome.failure is None, outcome.failure

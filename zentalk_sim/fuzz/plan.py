@@ -98,6 +98,10 @@ def draw(seed: int) -> Plan:
         experiment["workload"]["typing"] = {"probability": 1.0, "duration": "5s"}
     if more.chance(0.25):
         acts.append(acts_drawn.draw_flood(more, duration_s, nodes))
+        if more.chance(0.6):
+            # A burst above the limit, so that the window is what binds, within seconds and not a minute.
+            limit = more.pick(({"limit": 5, "window": "6s", "burst": 10}, {"limit": 3, "window": "4s", "burst": 9}))
+            relay["limits"] = {**relay.get("limits", {}), "send_message": limit}
     return Plan(experiment, sorted(acts, key=lambda act: int(act["at_ms"])))
 
 
