@@ -11,6 +11,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,11 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import frame_vs_timeout, relay_throughput
+from benchmarks import frame_vs_timeout, relay_throughput, replay_speed, sweep_efficiency
 from benchmarks.storm_vs_toy import measure
 from zentalk_sim.protocol import codec
 from zentalk_sim.protocol.frames import Frame, MessageSend
+from zentalk_sim.trace.replay import replay_file
 
 RESULT = Path("runs") / "bench.json"
 ROUNDS = 5
@@ -128,11 +130,35 @@ def frame(devices: int = 1_000) -> list[Line]:
     return [line("a simulated frame", "us", ours, baseline, "a SimPy timeout with a callback")]
 
 
+def replay(messages: int = 2_000) -> list[Line]:
+    """One recorded frame fed to a fresh relay core and compared, against reading its line with the json module."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "session.jsonl"
+        frames = replay_speed.record(path, messages)
+
+        def timed(work: Callable[[], object]) -> float:
+            began = time.process_time()
+            work()
+            return (time.process_time() - began) / frames * 1e6
+
+        def read() -> object:
+            return [json.loads(text) for text in path.read_bytes().splitlines()]
+
+        ours, baseline = alternate(lambda: timed(lambda: replay_file(path)), lambda: timed(read), rounds=3)
+    return [line("a replayed frame", "us", ours, baseline, "json.loads of the recording's lines")]
+
+
+def sweep() -> list[Line]:
+    """A sweep of eight runs with two worker processes against one."""
+    two, one = sweep_efficiency.measure()
+    return [line("sweep, two workers", "s", two.wall_s, one.wall_s, "one worker")]
+
+
 def main() -> None:
     """Measure, print, keep."""
     lines: list[Line] = []
     print(f"{'what':<40}{'ours':>12}{'baseline':>12}  {'unit':<12}{'ratio':>7}  against")
-    for part in (start_up, codec_against_json, storm, frame, relay_throughput.lines):
+    for part in (start_up, codec_against_json, replay, storm, frame, sweep, relay_throughput.lines):
         for entry in part():
             lines.append(entry)
             print(
