@@ -312,7 +312,7 @@ class Stage(Scene):
         """Let the app notice what has ended, before any time passes; an app that reports its state says when."""
         if "state" in self.reports:
             refused = [e for e in self.attempts() if e.get("status", 101) != 101]
-            await self.wait(lambda: self._states("failed", "disconnected") >= len(self.ends()) + len(refused), 1.0)
+            await self.wait(lambda: self._states("failed", "disconnected") >= len(self.ends()) + len(refused))
         await self.settle()
 
     async def answers_ping(self, what: str) -> None:

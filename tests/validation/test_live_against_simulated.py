@@ -8,7 +8,7 @@ from tests.validation.faces import DEVICES, Outcome, live_both, simulated
 
 LEAST_MS = 20.0
 """Two hops of the link's least latency."""
-EDGES = 5
+EDGES = 12
 """Messages at the ends of what counts: a device begins to send when it is connected, live a little later."""
 CLOCKS_MS = 0.5
 """What two clocks of one machine may differ by."""
