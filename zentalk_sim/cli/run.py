@@ -107,22 +107,24 @@ def command(
     if as_json:
         click.echo(json.dumps(outcome.summary, indent=2, ensure_ascii=False))
     else:
-        from zentalk_sim.report.summary import results_table
-
-        table = results_table(outcome.summary)
-        click.echo(table if live is None else table.replace(" s simulated", " s in real time", 1))
-        report = outcome.folder / "report.html"
-        if report.exists():
-            click.echo(f"report:     {report}")
-        picture = outcome.folder / "plots" / "overview.png"
-        if picture.exists():
-            click.echo(f"picture:    {picture}")
-        click.echo(f"run folder: {outcome.folder}")
+        _print(outcome, is_live=live is not None)
     if interrupted:
         click.echo("what was found until then is kept", err=True)
         raise click.Abort
     if outcome.failed_thresholds or any(not check["held"] for check in outcome.summary.get("checks", ())):
         raise NotHeld
+
+
+def _print(outcome: RunOutcome, is_live: bool) -> None:
+    """The table of results, and where the rest of them lies."""
+    from zentalk_sim.report.summary import results_table
+
+    table = results_table(outcome.summary)
+    click.echo(table.replace(" s simulated", " s in real time", 1) if is_live else table)
+    for what, path in (("report:    ", "report.html"), ("picture:   ", "plots/overview.png")):
+        if (outcome.folder / path).exists():
+            click.echo(f"{what} {outcome.folder / path}")
+    click.echo(f"run folder: {outcome.folder}")
 
 
 def _loaded(
