@@ -311,9 +311,12 @@ class Stage(Scene):
     async def _noticed(self) -> None:
         """Let the app notice what has ended, before any time passes; an app that reports its state says when."""
         if "state" in self.reports:
-            refused = [e for e in self.attempts() if e.get("status", 101) != 101]
-            await self.wait(lambda: self._states("failed", "disconnected") >= len(self.ends()) + len(refused))
+            await self.wait(lambda: self._states("failed", "disconnected") >= len(self.ends()) + self._failures())
         await self.settle()
+
+    def _failures(self) -> int:
+        """Attempts whose end the app is told at once: refused, or reset in the place of an answer."""
+        return sum(e.get("status", 101) != 101 or (e.get("rule") or {}).get("do") == "abort" for e in self.attempts())
 
     async def answers_ping(self, what: str) -> None:
         """Require that the app is still there: connected, and answering a PING."""
