@@ -10,6 +10,8 @@ WORKERS ?= 2
 RELAY_PACKAGES := click cryptography h11 msgspec pyjwt pynacl rbloom ruamel.yaml starlette uvicorn uvloop websockets
 
 unexport PYTHONPATH
+# Without bytecode each worker and each program that a test starts would compile all sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -23,7 +25,7 @@ help:
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks"
 	@echo "make soak    the property tests with many more examples"
-	@echo "make compiled the simulator's hot modules to C, for long runs (needs a C compiler)"
+	@echo "make compiled the hot modules of simulator and relay to C (needs a C compiler; some minutes)"
 	@echo "make lock    renew requirements.lock (needs uv)"
 	@echo "make clean   remove what these made, the run folders excepted"
 
@@ -48,16 +50,17 @@ lint: $(STAMP)
 	@out=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$out"; exit 1; }
 
 test: lint
-	@$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks
 
 soak: $(STAMP)
-	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -n $(WORKERS)
+	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 compiled: $(STAMP)
 	@$(BIN)/python -m zentalk_sim.model.compiled
+	@$(BIN)/python -m mockrelay.compiled
 
 lock:
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra fast --no-header \

@@ -110,18 +110,15 @@ def codec_against_json() -> list[Line]:
     ]
 
 
-def storm(devices: int = 1_000) -> list[Line]:
-    """The reconnect storm a device, full protocol over TCP links, against bare SimPy timeouts of the same storm."""
-    storm_s, toy_s = measure(devices)
-    return [
-        line(
-            f"reconnect storm, {devices:,} devices",
-            "us a device",
-            storm_s / devices * 1e6,
-            toy_s / devices * 1e6,
-            "a SimPy process a device, timeouts only",
-        )
-    ]
+def storm(sizes: tuple[tuple[str, int], ...] = (("reconnect_storm", 1_000), ("million", 10_000))) -> list[Line]:
+    """Storms a device, full protocol, against bare SimPy timeouts of the same storms."""
+    lines = []
+    for name, devices in sizes:
+        storm_s, toy_s = measure(devices, name)
+        costs = (storm_s / devices * 1e6, toy_s / devices * 1e6)
+        what = f"{name.replace('_', ' ')}, {devices:,} devices"
+        lines.append(line(what, "us a device", *costs, "a SimPy process a device, timeouts only"))
+    return lines
 
 
 def frame(devices: int = 1_000) -> list[Line]:

@@ -14,11 +14,13 @@ import sys
 import tempfile
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.relay_load import Account
+from mockrelay.compiled import FORM
+from zentalk_sim.compiled import SWITCH
 
 NODE_FOLDER: Final = Path(__file__).parent / "node_ws"
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -76,15 +78,16 @@ def _running(command: list[str], **options: Any) -> Iterator[tuple[subprocess.Po
 
 
 @contextmanager
-def mock_relay(users: int, *flags: str) -> Iterator[Server]:
-    """``mockrelay serve`` with that many users."""
+def mock_relay(users: int, *flags: str, switch: str = "0") -> Iterator[Server]:
+    """``mockrelay serve`` with that many users; from sources, unless ``switch`` is 1 and it was compiled."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "relay.json"
         names = [f"u{number}" for number in range(users)]
         file.write_text(json.dumps({"users": names, "config": RELAY_SETTINGS}))
         command = [sys.executable, "-m", "mockrelay", "serve", "--config", str(file)]
         command += ["--port", "0", "--http-port", "0", "--json", *flags]
-        with _running(command, stderr=subprocess.DEVNULL) as (process, line):
+        environment = {**os.environ, SWITCH: switch}
+        with _running(command, stderr=subprocess.DEVNULL, env=environment) as (process, line):
             said = json.loads(line)
             accounts = [
                 Account(
@@ -97,6 +100,16 @@ def mock_relay(users: int, *flags: str) -> Iterator[Server]:
                 for user in said["users"]
             ]
             yield Server(process, int(said["ws_url"].split("/")[2].rpartition(":")[2]), accounts)
+
+
+def compiled_relay(users: int) -> AbstractContextManager[Server]:
+    """The same from machine code; ``is_compiled`` says whether it is there."""
+    return mock_relay(users, switch="1")
+
+
+def is_compiled() -> bool:
+    """Whether ``python -m mockrelay.compiled`` has compiled these very sources."""
+    return FORM.is_built()
 
 
 def _addresses(users: int) -> list[Account]:

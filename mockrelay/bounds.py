@@ -43,6 +43,8 @@ class Bounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Connections of a port whose request is not whole; of more, the oldest goes (``handshakes.dropped``)."""
     handshake_timeout_ms: Positive = 10_000
     """How long such a connection may take (``upgrades.timeout``, ``http.timeout``)."""
+    body_bytes_per_s: Positive = 8_192
+    """What a request's body must bring, in the mean of each such time, until it is whole (``http.timeout``)."""
 
 
 def parse_bounds(pairs: tuple[str, ...]) -> Bounds:

@@ -51,6 +51,12 @@ Exit codes: 0 no failure, 99 some case failed, 2 usage, 130 interrupted.
     help="Seconds an action.",
 )
 @click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(0.1, 600),
+    help="Seconds to wait for what an app does at once (default: 3; by hand: 10); more on a busy machine.",
+)
+@click.option(
     "--merge",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -23,10 +23,19 @@ Example:
 """
 
 
-@click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+class _ServeByDefault(click.Group):
+    """A group where flags without a command are those of ``serve``: ``mockrelay --port 0 --json``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in ("-h", "--help", "--version"):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_ServeByDefault, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @version_option
 def cli() -> None:
-    """A mock relay for the Zentalk WebSocket API."""
+    """A mock relay for the Zentalk WebSocket API. Flags without a command are those of `serve`."""
 
 
 cli.add_command(asyncapi)

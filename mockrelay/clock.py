@@ -75,8 +75,8 @@ class MovableClock:
 
     def __init__(self, real: RealClock | None = None, *, scale: float = 1.0) -> None:
         """``scale`` 0 begins frozen."""
-        self._real = real or RealClock()
-        self._anchor_real_us = self._anchor_us = self._real.now_us()
+        self._real_clock = real or RealClock()
+        self._anchor_real_us = self._anchor_us = self._real_clock.now_us()
         self._scale = 1.0
         self._running_scale = scale or 1.0
         self._was_moved = False
@@ -98,12 +98,12 @@ class MovableClock:
         """See Clock."""
         if not self._scale:
             return self._anchor_us
-        elapsed_us = self._real.now_us() - self._anchor_real_us
+        elapsed_us = self._real_clock.now_us() - self._anchor_real_us
         return self._anchor_us + (elapsed_us if self._scale == 1.0 else int(elapsed_us * self._scale))
 
     def real_us(self) -> int | None:
         """The real time, for the tolerances of R-13.2; None until the clock was first moved."""
-        return self._real.now_us() if self._was_moved else None
+        return self._real_clock.now_us() if self._was_moved else None
 
     def delay_s(self, at_us: int) -> float | None:
         """See Clock."""
@@ -140,7 +140,7 @@ class MovableClock:
 
     def _anchor(self) -> None:
         now = self.now_us()
-        self._anchor_real_us = self._real.now_us()
+        self._anchor_real_us = self._real_clock.now_us()
         self._anchor_us = now
 
     def _set_scale(self, scale: float) -> None:

@@ -18,8 +18,10 @@ from mockrelay.recorder import Recorder, shortened
 from mockrelay.sink import Sink
 from mockrelay.store.errors import StoreError
 from mockrelay.turns import Turns
-from zentalk_sim.protocol.effects import Abort, Accept, Close, Note, Refuse
+from zentalk_sim.protocol.codec import encode_binary, encode_text
+from zentalk_sim.protocol.effects import Abort, Accept, Close, Effect, Note, Refuse, Send
 from zentalk_sim.protocol.errors import ProtocolError
+from zentalk_sim.protocol.frames import Frame
 from zentalk_sim.protocol.relay import Relay
 from zentalk_sim.trace import recording as rec
 from zentalk_sim.trace.recording import Input, Output, Sent
@@ -52,7 +54,11 @@ class CoreHost:
         self._listeners: list[tuple[Observer, Callable[[str], bool]]] = []
         self._listeners_to: dict[str, tuple[Observer, ...]] = {}
         """By a note's name: who listens to it."""
+        self._unheard: dict[str, None] = {}
+        """Names of notes to which nobody listens, once they have come: they are counted, and nothing else."""
         self._turns = Turns(clock, loop, relay.now_us, lambda: self.relay.now_us, self._due_us, self._run_timers)
+        self.instant_us = self._turns.instant_us
+        """As ``now_us``, and a call less: for whoever asks at every frame."""
         self.queue = GroupCommit(relay.store, loop, self._apply, self._store_failed, self.cork.open)
 
     @abstractmethod
@@ -76,6 +82,15 @@ class CoreHost:
         """
         self._listeners.append((observer, wants))
         self._listeners_to.clear()
+        self._unheard.clear()
+
+    def count_facts(self) -> None:
+        """Have the core only count what is not recorded and nobody listens to, or end that; at each other core, too.
+
+        With a durable store facts wait for their commit like all else.
+        """
+        is_plain = self.recorder is None and not self.relay.store.is_durable
+        self.relay.count_facts(self._unheard if is_plain else {}, self.counters)
 
     def _note(self, now: int, note: Note) -> None:
         name = note.name
@@ -84,6 +99,8 @@ class CoreHost:
         if listeners is None:
             listeners = tuple(observer for observer, wants in self._listeners if wants(name))
             self._listeners_to[name] = listeners
+            if not listeners and not self.observers:
+                self._unheard[name] = None
         for observer in listeners:
             observer(now, note)
 
@@ -129,6 +146,34 @@ class CoreHost:
             self._note_progress(conn, outputs)
         self.queue.add(now, outputs)
         self._turns.arm()
+
+    def _say(self, now: int, conn: int | None, effects: list[Effect]) -> None:
+        """As ``_fed``, of effects that nobody records: nearly all are frames, and go out without being kept first."""
+        queue = self.queue
+        if self.observers or not queue.is_free:
+            self._fed(now, conn, rec.unfold(effects))
+            return
+        self._turns.is_stale = True
+        sinks = self._sinks
+        queue.is_applying = True
+        try:
+            for effect in effects:
+                if type(effect) is Send:
+                    sink = sinks.get(effect.conn)
+                    if sink is not None:
+                        frame = effect.frame
+                        if type(frame) is Frame:
+                            sink.send(encode_text(frame), False)
+                        else:
+                            sink.send(encode_binary(frame), True)
+                elif type(effect) is Note:
+                    self._note(now, effect)
+                else:
+                    for output in rec.unfold([effect]):
+                        self._apply(now, output)
+        finally:
+            queue.is_applying = False
+        queue.go_on()
 
     def _note_progress(self, conn_id: int | None, outputs: list[Output]) -> None:
         """The counters of every session that heard or said something are part of the commit."""

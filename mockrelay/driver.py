@@ -43,6 +43,7 @@ class Driver(CoreHost):
         self._request_ids = itertools.count(1)
         self._loading: asyncio.TimerHandle | None = None
         self._failed_s = -RETRY_STORE_S
+        self.count_facts()
         if relay.store.is_durable:
             # What a process left that had no time to say goodbye.
             self.control(NodeLost(relay.name))
@@ -78,17 +79,21 @@ class Driver(CoreHost):
         """A text message as its bytes, UTF-8 not yet checked."""
         if conn not in self._sinks:
             return
-        now, real_us = self._arrived(conn), self.clock.real_us()
-        if self.recorder is not None or not self._is_running():
+        relay, now = self.relay, self._turns.instant_us()
+        if now != relay.now_us:
+            # After an input at this very instant nothing that was due before it is left.
+            now = self._arrived(conn)
+        real_us = self.clock.real_us()
+        if self.recorder is not None or self._stopped or self.away is not None:
             self._feed(_text(now, conn, data, real_us))
             return
         # What ``_feed`` does, without an event that nobody would see: this is nearly every input there is.
         try:
-            effects = self.relay.receive_text(conn, data, now, real_us)
+            effects = relay.receive_text(conn, data, now, real_us)
         except Exception:
             self._fed(now, conn, self._crashed(_text(now, conn, data, real_us)))
         else:
-            self._fed(now, conn, rec.unfold(effects))
+            self._say(now, conn, effects)
 
     def receive_binary(self, conn: int, data: bytes) -> None:
         """A binary message."""
@@ -179,6 +184,7 @@ class Driver(CoreHost):
         self.away = None
         self.relay = relay
         self.queue.store = relay.store
+        self.count_facts()
         if self.recorder is not None:
             self.recorder.commit(rec.Restarted(self.now_us(), relay.config, relay.snapshot()), ())
         self.control(NodeLost(relay.name))
@@ -224,6 +230,7 @@ class Driver(CoreHost):
         """Begin to record, between two inputs. Raises OSError where the file cannot be written."""
         self.stop_recording()
         self.recorder = Recorder(path, self.relay, seed, self.clock.now_us())
+        self.count_facts()
         return self.recorder
 
     def stop_recording(self) -> None:
@@ -231,6 +238,7 @@ class Driver(CoreHost):
         if self.recorder is not None:
             self.recorder.close()
             self.recorder = None
+            self.count_facts()
 
     def note_wire(
         self, conn: int, direction: Direction, rule: str, did: str, core: bytes | None, wire: bytes | None, binary: bool

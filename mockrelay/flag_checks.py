@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 
+_PREFIX: Final = "MOCKRELAY_"
+_OTHER_VARIABLES: Final = ("MOCKRELAY_URL", "MOCKRELAY_IDENTITY_SECRET", "MOCKRELAY_WS_URL", "MOCKRELAY_HTTP_URL")
+"""Of other commands, and those by which scripts hand on where a relay is."""
+_NEAR: Final = 0.75
 _MAX_NAME_CHARACTERS = 64
 
 
@@ -68,3 +73,23 @@ def check_clock(ctx: click.Context, _param: click.Parameter, text: str) -> Any:
         return clock_of(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def stray_variables(command: click.Command, environment: Mapping[str, str]) -> list[str]:
+    """A line for each ``MOCKRELAY_…`` that is no setting but looks like one.
+
+    What looks like none is passed over: container platforms and scripts have variables of that beginning, too.
+    """
+    from difflib import get_close_matches
+
+    named: list[str] = ["MOCKRELAY_ADMIN_TOKEN", *_OTHER_VARIABLES]
+    for param in command.params:
+        names = param.envvar or ()
+        named += [names] if isinstance(names, str) else names
+    right = {name.removeprefix(_PREFIX): name for name in named}
+    found = []
+    for name in sorted(environment):
+        if name.startswith(_PREFIX) and name not in named:
+            near = get_close_matches(name.removeprefix(_PREFIX), right, n=1, cutoff=_NEAR)
+            found += [f"{name} is no setting; did you mean {right[near[0]]}?"] if near else []
+    return found

@@ -8,12 +8,14 @@ takes this connection over for good, so that fragments, closes and every violati
 from __future__ import annotations
 
 import logging
-from typing import Final, NamedTuple
+from typing import Final
 
 from websockets.exceptions import ProtocolError
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
+
+from mockrelay.received import Received as Received
 
 try:
     from websockets.speedups import apply_mask
@@ -27,20 +29,13 @@ library_log.setLevel(logging.WARNING)
 _TEXT, _BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A
 _PLAIN: Final = {_TEXT: Opcode.TEXT, _BINARY: Opcode.BINARY, _PING: Opcode.PING, _PONG: Opcode.PONG}
 """First bytes of the frames that are read here: FIN is set, no reserved bit is."""
+_CLOSE: Final = 0x8
 _MASKED: Final = 0x80
 _MAX_CONTROL_BYTES: Final = 125
 _NO_STATUS: Final = 1005
 """What the library makes of a close frame without a code (RFC 6455 §7.1.5)."""
 _SHORTEST: Final = 6
 """Two bytes of header and the mask."""
-
-
-class Received(NamedTuple):
-    """One frame."""
-
-    opcode: Opcode
-    data: bytes
-    fin: bool = True
 
 
 class FrameReader:
@@ -73,19 +68,21 @@ class FrameReader:
                 return []
             data, self._rest, self._needed = bytes(self._rest), None, 0
         found: list[Received] = []
+        from_bytes = int.from_bytes
         at, size = 0, len(data)
         while size - at >= 2:
-            opcode, marked = _PLAIN.get(data[at]), data[at + 1]
-            count = marked - _MASKED
-            if opcode is None or count < 0 or (count > _MAX_CONTROL_BYTES and opcode >= Opcode.CLOSE):
+            opcode, count = _PLAIN.get(data[at]), data[at + 1] - _MASKED
+            if opcode is None or count < 0:
                 return found + self._hand_over(data[at:])
             begin = at + _SHORTEST
             if count > _MAX_CONTROL_BYTES:
+                if opcode >= _CLOSE:
+                    return found + self._hand_over(data[at:])
                 width = 2 if count == 126 else 8
                 begin += width
                 if size < begin - 4:
                     break
-                count = int.from_bytes(data[at + 2 : at + 2 + width], "big")
+                count = from_bytes(data[at + 2 : at + 2 + width], "big")
                 if count > self._max_bytes:
                     return found + self._hand_over(data[at:])
             end = begin + count

@@ -27,6 +27,8 @@ from zentalk_sim.protocol.control import CloseConn, SendFrame
 from zentalk_sim.protocol.errors import ProtocolError
 
 _EVENT_OF: Final[dict[Direction, str]] = {"in": "frame_in", "out": "frame_out"}
+_TEXT: Final = Opcode.TEXT
+_BINARY: Final = Opcode.BINARY
 _NO_STATUS: Final = 1005
 """What a close frame without a code stands for (RFC 6455 §7.1.5)."""
 
@@ -173,7 +175,8 @@ class Gate:
         """A message from the client."""
         if self._is_ended:
             return
-        if self._engine.rules.has_rules_at("frame_in"):
+        rules = self._engine.rules
+        if rules.are_at_frames and rules.has_rules_at("frame_in"):
             firing = self._engine.at_frame("frame_in", self.party, data, binary)
             if firing is not None:
                 self._fire("in", firing, data, binary)
@@ -188,14 +191,15 @@ class Gate:
         """A frame of the core's."""
         if self._is_ended:
             return
-        if self._engine.rules.has_rules_at("frame_out"):
+        rules = self._engine.rules
+        if rules.are_at_frames and rules.has_rules_at("frame_out"):
             firing = self._engine.at_frame("frame_out", self.party, data, binary)
             if firing is not None:
                 self._fire("out", firing, data, binary)
                 return
         self._journal.write_frame("frame_out", self.party, data, binary)
         if self._out is None:
-            self._socket.transmit(Opcode.BINARY if binary else Opcode.TEXT, data)
+            self._socket.transmit(_BINARY if binary else _TEXT, data)
         else:
             self._put("out", data, binary)
 

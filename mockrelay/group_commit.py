@@ -52,8 +52,22 @@ class GroupCommit:
         self._begin = begin
         self._pending: list[Batch] = []
         self._committed: deque[Batch] = deque()
-        self._is_applying = False
+        self.is_applying = False
+        """A batch is being applied: those that come up meanwhile wait for it."""
         self._turn: asyncio.Handle | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a batch may be applied by whoever has it, at once: nothing is to be committed, and nothing waits.
+
+        Meanwhile ``is_applying`` is to be set; ``go_on`` is then to be called.
+        """
+        return not (self.is_applying or self._committed or self.on_crash_point is not None or self.store.is_durable)
+
+    def go_on(self) -> None:
+        """Apply what has come up while a batch was applied."""
+        if self._committed:
+            self._apply_all()
 
     def add(self, now: int, outputs: Sequence[Output]) -> None:
         """Take the effects of one input."""
@@ -64,7 +78,7 @@ class GroupCommit:
                 self._turn = self._loop.call_soon(self._end_turn)
         else:
             self._committed.append((now, outputs))
-            if not self._is_applying:
+            if not self.is_applying:
                 self._apply_all()
 
     def _end_turn(self) -> None:
@@ -74,7 +88,7 @@ class GroupCommit:
     def flush(self) -> None:
         """Commit what waits and apply it, now. Within an effect that is being applied, only commit."""
         self.commit()
-        if not self._is_applying:
+        if not self.is_applying:
             self._apply_all()
 
     def commit(self) -> None:
@@ -105,7 +119,7 @@ class GroupCommit:
             self._turn = None
 
     def _apply_all(self) -> None:
-        self._is_applying = True
+        self.is_applying = True
         try:
             while self._committed:
                 now, outputs = self._committed.popleft()
@@ -115,7 +129,7 @@ class GroupCommit:
                 else:
                     self._apply_watched(now, outputs)
         finally:
-            self._is_applying = False
+            self.is_applying = False
 
     def _apply_watched(self, now: int, outputs: Sequence[Output]) -> None:
         for number, output in enumerate(outputs, 1):

@@ -13,18 +13,17 @@ from functools import partial
 from typing import Final, Protocol
 
 from websockets.http11 import Request
-from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
 from mockrelay.driver import Driver
 from mockrelay.fault_engine import FaultEngine, claims_of
-from mockrelay.frame_reader import FrameReader, library_log
+from mockrelay.frame_reader import FrameReader
 from mockrelay.gate import Gate
 from mockrelay.http_faults import refusal_of
 from mockrelay.journal import Journal, Party
 from mockrelay.lobby import Lobby
 from mockrelay.outlet import Outlet
-from mockrelay.upgrade_request import NoUpgrade, headers_of, no_upgrade, path_of, unreadable
+from mockrelay.upgrade_request import NoUpgrade, headers_of, no_upgrade, path_of, read_request, unreadable
 from mockrelay.wire import http_response
 from zentalk_sim.faults import Firing
 from zentalk_sim.faults import verdicts as do
@@ -169,24 +168,24 @@ class Handshake(Outlet):
 
     def _read_request(self, head: bytes) -> None:
         """Read the request, and find the relay that it is for."""
-        path = parse_target(path_of(head))[0]
+        target = path_of(head)
+        path, query = parse_target(target)
         found = self._find(path)
         endpoint, path = found if found is not None else (None, path)
         max_size = endpoint.driver.relay.config.frames.max_bytes if endpoint is not None else 0
         self._reader = FrameReader(max_size)
-        parser = ServerProtocol(logger=library_log)
-        parser.receive_data(head)
-        parser.data_to_send()
-        events = parser.events_received()
-        request = events[0] if events else None
-        if not isinstance(request, Request):
-            self._say_no(unreadable(parser))
+        request = read_request(head)
+        if request is None:
+            self._say_no(unreadable(head))
         elif endpoint is None:
             self._answer(404, NOT_FOUND, f"no relay at {path[:100]}: its space was deleted, or never was")
         else:
-            self._upgrade(endpoint, path, request)
+            if request.path != target:
+                # The library reads bytes beyond ASCII as it sees fit.
+                query = parse_target(request.path)[1]
+            self._upgrade(endpoint, path, query, request)
 
-    def _upgrade(self, endpoint: Endpoint, path: str, request: Request) -> None:
+    def _upgrade(self, endpoint: Endpoint, path: str, query: dict[str, str], request: Request) -> None:
         headers = headers_of(request)
         refused = no_upgrade(request, headers) if path == PATH else None
         if refused is not None:
@@ -203,7 +202,6 @@ class Handshake(Outlet):
         self._cork.open()
         outbox = self._driver.relay.config.outbox
         self._max_bytes, self._max_frames = outbox.max_bytes, outbox.max_frames
-        query = parse_target(request.path)[1]
         self._conn = self._driver.new_connection_id()
         user, device = claims_of(query.get("token"))
         self._faults, self._journal = endpoint.faults, endpoint.journal

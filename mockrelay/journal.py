@@ -185,12 +185,16 @@ class Journal:
 
     def write_frame(self, event: str, party: Party, data: bytes, binary: bool) -> None:
         """As ``write``, for a frame at which no rule fired: nearly all entries."""
-        entry = Entry(self._next_n, self._now_us(), event, party, data, binary)
-        self._next_n += 1
-        self._entries.append(entry)
-        self._bytes += ENTRY_BYTES + len(data)
-        if self._waiters or self.listeners or len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
+        number = self._next_n
+        entry = Entry(number, self._now_us(), event, party, data, binary)
+        self._next_n = number + 1
+        entries = self._entries
+        entries.append(entry)
+        held = self._bytes = self._bytes + ENTRY_BYTES + len(data)
+        if self._waiters or self.listeners:
             self._appended(entry)
+        elif held > self._max_bytes or len(entries) > self._max_entries:
+            self._shrink()
 
     def _appended(self, entry: Entry) -> None:
         if len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
@@ -201,10 +205,13 @@ class Journal:
             listener(entry)
 
     def _shrink(self) -> None:
-        before = len(self._entries)
-        while self._entries and (len(self._entries) > self._max_entries or self._bytes > self._max_bytes):
-            self._bytes -= self._entries.popleft().size
-        self.count("journal.dropped", before - len(self._entries))
+        entries, held = self._entries, self._bytes
+        dropped = 0
+        while entries and (held > self._max_bytes or len(entries) > self._max_entries):
+            held -= entries.popleft().size
+            dropped += 1
+        self._bytes = held
+        self.count("journal.dropped", dropped)
 
     def count(self, name: str, count: int = 1) -> None:
         """Count a fact of the journal."""

@@ -50,8 +50,11 @@ class Cork:
             outlet.uncork()
 
 
-class Outlet(asyncio.Protocol):
-    """Writing, and the pauses of reading; what is read and who is told is the subclass's."""
+class Outlet:
+    """Writing, and the pauses of reading; what is read and who is told is the subclass's.
+
+    A protocol to asyncio by what it can do; no subclass of asyncio's, so that it can be compiled.
+    """
 
     __slots__ = (
         "_blocked",
@@ -176,15 +179,21 @@ class Outlet(asyncio.Protocol):
             self._outbox.append(data)
             self._outbox_bytes += len(data)
         elif cork is not None and cork.is_open:
-            if not self._corked:
-                cork.add(self)
-            self._corked.append(data)
-            self._corked_bytes += len(data)
-            if self._corked_bytes >= _WRITE_BYTES or 4 * self._corked_bytes >= self._max_bytes:
-                # So that a peer that has stopped reading is noticed long before its outbox is full.
-                self.uncork()
+            self._hold(cork, b"", data)
         else:
             self._transport.write(data)
+
+    def _hold(self, cork: Cork, head: bytes, payload: bytes) -> None:
+        """As ``_write`` of a frame while writes are held back: nothing is copied until they are let go."""
+        held = self._corked
+        if not held:
+            cork.add(self)
+        held.append(head)
+        held.append(payload)
+        size = self._corked_bytes = self._corked_bytes + len(head) + len(payload)
+        if size >= _WRITE_BYTES or 4 * size >= self._max_bytes:
+            # So that a peer that has stopped reading is noticed long before its outbox is full.
+            self.uncork()
 
     def uncork(self) -> None:
         """Write what was held back."""

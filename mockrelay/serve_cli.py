@@ -17,7 +17,15 @@ import click
 
 from mockrelay.announce import deviations, start_text
 from mockrelay.ca_cli import ca_dir_option, ca_folder
-from mockrelay.flag_checks import Port, check_bounds, check_clock, check_hosts, check_origins, check_users
+from mockrelay.flag_checks import (
+    Port,
+    check_bounds,
+    check_clock,
+    check_hosts,
+    check_origins,
+    check_users,
+    stray_variables,
+)
 from mockrelay.logs import FORMATS, LEVELS, say, set_up
 from mockrelay.version_option import version_option
 
@@ -73,14 +81,26 @@ def _read_config_file(ctx: click.Context, _param: click.Parameter, path: str | N
     ctx.meta[_FILE_SETTINGS] = settings
 
 
+class _Serving(click.Command):
+    """Has compiled modules taken, where there are any, before a flag's check imports the first source."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click."""
+        from mockrelay import compiled
+
+        compiled.activate()
+        return super().parse_args(ctx, args)
+
+
 @click.command(
+    cls=_Serving,
     epilog="""\b
 Examples:
   mockrelay serve --user alice --user bob
   mockrelay serve --port 0 --http-port 0 --seed 7 --json
   mockrelay serve --tls --record session.jsonl
   mockrelay serve --config relay.yaml --clock frozen
-"""
+""",
 )
 @version_option
 @click.option(
@@ -117,7 +137,7 @@ Examples:
 @click.option(
     "--user",
     "users",
-    envvar="MOCKRELAY_USERS",
+    envvar=["MOCKRELAY_USERS", "MOCKRELAY_USER"],
     multiple=True,
     metavar="NAME",
     callback=check_users,
@@ -163,7 +183,7 @@ Examples:
 @click.option(
     "--allow-host",
     "hosts",
-    envvar="MOCKRELAY_ALLOW_HOSTS",
+    envvar=["MOCKRELAY_ALLOW_HOSTS", "MOCKRELAY_ALLOW_HOST"],
     multiple=True,
     metavar="HOST",
     callback=check_hosts,
@@ -172,7 +192,7 @@ Examples:
 @click.option(
     "--allow-origin",
     "origins",
-    envvar="MOCKRELAY_ALLOW_ORIGINS",
+    envvar=["MOCKRELAY_ALLOW_ORIGINS", "MOCKRELAY_ALLOW_ORIGIN"],
     multiple=True,
     metavar="ORIGIN",
     callback=check_origins,
@@ -181,7 +201,7 @@ Examples:
 @click.option(
     "--bound",
     "bounds",
-    envvar="MOCKRELAY_BOUNDS",
+    envvar=["MOCKRELAY_BOUNDS", "MOCKRELAY_BOUND"],
     multiple=True,
     metavar="NAME=N",
     callback=check_bounds,
@@ -214,6 +234,8 @@ def serve(ctx: click.Context, /, **flags: Any) -> None:
         raise click.UsageError("--tls-cert and --tls-key belong together")
     if flags["port"] and flags["port"] == flags["http_port"]:
         raise click.UsageError(f"--port and --http-port are both {flags['port']}; give them different ports, or 0")
+    for line in stray_variables(ctx.command, os.environ):
+        click.echo(line, err=True)
     set_up(flags["log_level"] or ("warning" if flags["as_json"] else "info"), flags["log_format"])
     sys.exit(_run(_options(ctx, flags), flags["as_json"]))
 

@@ -13,10 +13,10 @@ import os
 import secrets
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from msgspec import Struct
@@ -182,7 +182,8 @@ class MockRelay:
                 self.driver.record(options.record, self.seed)
             await self._start_http(http_socket, tls)
             self._server = await self.driver.loop.create_server(
-                self._connection,
+                # A protocol by what it can do, see Outlet.
+                cast(Callable[[], asyncio.Protocol], self._connection),
                 sock=ws_socket,
                 ssl=tls,
                 ssl_handshake_timeout=self._lobby.timeout_s if tls else None,
@@ -198,7 +199,7 @@ class MockRelay:
         )
         config = uvicorn.Config(
             app,
-            http=patient(self._http_lobby),
+            http=patient(self._http_lobby, self.options.bounds.body_bytes_per_s),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -78,7 +78,7 @@ class Space:
         self.timers = ClockTimers(self.clock, self.loop)
         names = self.people.names
         self.journal = Journal(
-            self.driver.now_us,
+            self.driver.instant_us,
             names=names,
             max_entries=bounds.journal_entries,
             max_bytes=bounds.journal_bytes,

@@ -185,7 +185,7 @@ class RelaySpace:
         found: list[Json] = self._control.call("GET", "/admin/connections")
         return found
 
-    def verify(self, match: Json | None = None, /, count: int = 1, **fields: Any) -> None:
+    def verify(self, match: Json | None = None, count: int = 1, **fields: Any) -> None:
         """See ``Journal.verify``."""
         self.journal.verify(match, count, **fields)
 
@@ -217,8 +217,8 @@ class Clock:
 
     def advance(
         self,
-        *,
         ms: int = 0,
+        *,
         seconds: float = 0,
         minutes: float = 0,
         hours: float = 0,
@@ -256,9 +256,17 @@ class Rules:
     def __init__(self, control: ControlClient) -> None:
         self._control = control
 
-    def add(self, match: Json, action: Json | str, *, times: int | None = None, comment: str | None = None) -> Json:
-        """Append a rule; ``action`` may be its bare name (``"drop"``). Returns it with its ``id``."""
-        rule: Json = {"match": match, "action": {"do": action} if isinstance(action, str) else action}
+    def add(
+        self, match: Json, action: Json | str | None = None, *, times: int | None = None, comment: str | None = None
+    ) -> Json:
+        """Append a rule; ``action`` may be its bare name (``"drop"``). Returns it with its ``id``.
+
+        Without an ``action``, ``match`` is a whole rule as ``POST /admin/rules`` takes it. Raises ControlError.
+        """
+        if action is None:
+            rule = dict(match)
+        else:
+            rule = {"match": match, "action": {"do": action} if isinstance(action, str) else action}
         if times is not None:
             rule["times"] = times
         if comment is not None:
@@ -305,14 +313,22 @@ class Journal:
             raise VerificationFailed(order_text(list(order), found), *_facts(found))
 
     def wait_for(
-        self, match: Json | None = None, /, count: int = 1, timeout_s: float = WAIT_S, **fields: Any
+        self,
+        match: Json | None = None,
+        count: int = 1,
+        timeout_s: float = WAIT_S,
+        *,
+        timeout_ms: float | None = None,
+        **fields: Any,
     ) -> list[Json]:
         """Wait until at least ``count`` entries match, those already there included; returns the first of them.
 
-        It blocks its thread for at most ``timeout_s`` of real time (60 s at most): in an asyncio test use
-        ``wait_for_async``. Raises VerificationFailed where time runs out.
+        It blocks its thread for at most ``timeout_s`` (or, where given, ``timeout_ms``) of real time, 60 s at most: in
+        an asyncio test use ``wait_for_async``. Raises VerificationFailed where time runs out.
         """
         wanted = {**(match or {}), **fields}
+        if timeout_ms is not None:
+            timeout_s = timeout_ms / 1000
         body = {"match": wanted, "count": count, "timeout_ms": round(1000 * timeout_s)}
         found = self._control.call("POST", "/admin/journal/wait", body, accept=(408,))
         if not found["held"]:
@@ -322,12 +338,18 @@ class Journal:
         return entries
 
     async def wait_for_async(
-        self, match: Json | None = None, /, count: int = 1, timeout_s: float = WAIT_S, **fields: Any
+        self,
+        match: Json | None = None,
+        count: int = 1,
+        timeout_s: float = WAIT_S,
+        *,
+        timeout_ms: float | None = None,
+        **fields: Any,
     ) -> list[Json]:
         """``wait_for`` that lets the test's own event loop run meanwhile."""
-        return await asyncio.to_thread(self.wait_for, match, count, timeout_s, **fields)
+        return await asyncio.to_thread(self.wait_for, match, count, timeout_s, timeout_ms=timeout_ms, **fields)
 
-    def verify(self, match: Json | None = None, /, count: int = 1, **fields: Any) -> None:
+    def verify(self, match: Json | None = None, count: int = 1, **fields: Any) -> None:
         """Whether exactly ``count`` entries match by now. Raises VerificationFailed.
 
         It does not wait: what an app is only about to send is not there yet. ``wait_for`` first, then verify.

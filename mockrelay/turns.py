@@ -46,6 +46,8 @@ class Turns:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_us = 0
         self._is_stopped = False
+        self.is_stale = False
+        """Something was told to the core in this turn: at its end a timer is armed for what is due next."""
         self._hears_sockets_first = isinstance(loop, asyncio.BaseEventLoop)
 
     def instant_us(self) -> int:
@@ -61,6 +63,8 @@ class Turns:
         if self._instant_us is not None:
             self.before_us = self._instant_us
             self._instant_us = None
+        if self.is_stale:
+            self.arm()
 
     def clock_moved(self) -> None:
         """The clock was moved: what comes next has another instant."""
@@ -68,6 +72,7 @@ class Turns:
 
     def arm(self) -> None:
         """Have a timer stand for what is due next."""
+        self.is_stale = False
         due = None if self._is_stopped else self._due_us()
         if due is None or (self._timer is not None and self._timer_at_us <= due):
             # A timer that comes up too early looks again, which costs less than moving it at each input.

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
 
+from mockrelay.frame_reader import library_log
 from zentalk_sim.protocol.errors import INVALID_MESSAGE
 from zentalk_sim.protocol.upgrade import PATH
 
@@ -29,6 +31,21 @@ def path_of(head: bytes) -> str:
     return words[1].decode("latin-1") if len(words) > 1 else ""
 
 
+def read_request(head: bytes) -> Request | None:
+    """The request that a whole head is; None where ``websockets`` refuses it."""
+    reader = StreamReader()
+    reader.feed_data(head)
+    try:
+        next(Request.parse(reader.read_line))
+    except StopIteration as end:
+        request: Request = end.value
+        return request
+    except Exception:
+        # Which of its classes says what depends on the library's release: see ``unreadable``.
+        return None
+    return None
+
+
 def headers_of(request: Request) -> dict[str, str]:
     """The headers by lower-case name, repeated ones joined (RFC 9110 §5.3)."""
     headers: dict[str, str] = {}
@@ -38,8 +55,10 @@ def headers_of(request: Request) -> dict[str, str]:
     return headers
 
 
-def unreadable(parser: ServerProtocol) -> NoUpgrade:
-    """The answer to a request that the parser could not read."""
+def unreadable(head: bytes) -> NoUpgrade:
+    """The answer to a request that the library could not read."""
+    parser = ServerProtocol(logger=library_log)
+    parser.receive_data(head)
     # By name, since older releases of the library tell a bad request from a long one by no class of its own.
     error = type(parser.handshake_exc).__name__
     if error == "RequestLineTooLong":

@@ -21,9 +21,11 @@ from websockets.frames import Opcode
 from mockrelay.frame_reader import Received
 from mockrelay.handshake import MAX_HEAD_BYTES, Find, Handshake
 from mockrelay.lobby import Lobby
-from mockrelay.wire import close_payload, frame_bytes
+from mockrelay.wire import close_payload, frame_bytes, frame_head
 from zentalk_sim.protocol.errors import CloseCode
 
+_TEXT: Final = Opcode.TEXT
+_CLOSE: Final = 0x8
 SILENCE_S: Final = 3600.0
 """How long a socket that a rule made silent is kept at most."""
 
@@ -173,7 +175,11 @@ class Connection(Handshake):
         frames = self._reader.feed(data)
         if self._inbox is None and self._reading:
             for number, frame in enumerate(frames, 1):
-                self._take(frame)
+                if frame.opcode is _TEXT and frame.fin:
+                    if self.conn is not None:
+                        self._gate.frame_in(frame.data, False)
+                else:
+                    self._take(frame)
                 if not self._reading or self._finishing:
                     self._keep(frames[number:])
                     break
@@ -203,12 +209,12 @@ class Connection(Handshake):
 
     def _take(self, frame: Received) -> None:
         opcode = frame.opcode
-        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+        if opcode is _TEXT or opcode is Opcode.BINARY:
             if frame.fin:
-                self._message_in(frame.data, opcode is Opcode.TEXT)
+                self._message_in(frame.data, opcode is _TEXT)
             else:
                 self._message = bytearray(frame.data)
-                self._message_is_text = opcode is Opcode.TEXT
+                self._message_is_text = opcode is _TEXT
         elif opcode is Opcode.CONT:
             assert self._message is not None, "the parser let a stray continuation through"
             self._message += frame.data
@@ -304,8 +310,12 @@ class Connection(Handshake):
         """The one place through which every outgoing frame passes."""
         if self._transport is None or self._finishing or self._silent:
             return
-        self._write(frame_bytes(opcode, payload))
-        if opcode == Opcode.CLOSE:
+        cork = self._cork
+        if cork is None or not cork.is_open or self._blocked or self._outbox:
+            self._write(frame_bytes(opcode, payload))
+        else:
+            self._hold(cork, frame_head(opcode, len(payload)), payload)
+        if opcode == _CLOSE:
             self._set_deadline()
         if self._blocked or self._outbox or self._gate.has_lane_out:
             self.check_bounds()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from http import HTTPStatus
+from struct import Struct
 from typing import Final
 
 import msgspec
@@ -12,14 +13,22 @@ _MAX_REASON_BYTES: Final = 123
 """A control frame holds 125 bytes, two of them the code."""
 
 
+_medium = Struct(">BBH").pack
+_large = Struct(">BBQ").pack
+
+
+def frame_head(opcode: int, size: int) -> bytes:
+    """What stands before an unmasked payload of that size (RFC 6455 §5.2); the frame is whole."""
+    if size < 126:
+        return bytes((0x80 | opcode, size))
+    if size < 65_536:
+        return _medium(0x80 | opcode, 126, size)
+    return _large(0x80 | opcode, 127, size)
+
+
 def frame_bytes(opcode: int, payload: bytes) -> bytes:
     """An unfragmented, unmasked frame (RFC 6455 §5.2)."""
-    size = len(payload)
-    if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
-    if size < 65_536:
-        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
+    return frame_head(opcode, len(payload)) + payload
 
 
 def close_payload(code: int, reason: str) -> bytes:

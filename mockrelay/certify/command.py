@@ -45,6 +45,8 @@ class Wishes:
     slow: bool = False
     jobs: int = 8
     timeout_s: float = 10.0
+    patience_s: float | None = None
+    """See ``scene.Settings``; None: 3, and 10 by hand."""
     merge: tuple[Path, ...] = ()
     host: str = "127.0.0.1"
     port: int = 0
@@ -124,7 +126,7 @@ async def _certify(wishes: Wishes) -> tuple[Outcome, bool]:
     async with MockRelay(_options(wishes)) as relay:
         tls = relay.development_tls
         settings = Settings(
-            patience_s=10.0 if wishes.drive is None and wishes.drive_each is None else 3.0,
+            patience_s=wishes.patience_s or (10.0 if wishes.drive is None and wishes.drive_each is None else 3.0),
             settle_s=0.1,
             rewrite=rewriting(wishes.advertise),
             ca_file=wishes.tls_cert or (None if tls is None else tls.cert_file),

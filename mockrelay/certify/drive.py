@@ -74,6 +74,10 @@ class Drive(ABC):
     async def stop(self) -> None:
         """The case is over, however it ended."""
 
+    async def still(self) -> bool:
+        """Return True once nothing is under way between app and relay; False, at once, where that cannot be known."""
+        return False
+
     async def act(self, action: str, **params: Any) -> Json:
         """Have the app do something; what it says of it. Raises Unsupported, DriveError."""
         if action in self.unsupported:

@@ -21,6 +21,9 @@ from zentalk_sim.checks.render import shown
 
 _MAX_LINE_BYTES: Final = 16 << 20
 _STOP_S: Final = 0.5
+"""How long a program has to end once it has nothing more to do."""
+_LAST_WORDS_S: Final = 5.0
+"""How long a program that closed its stdout has to end, and its stderr to be read, so that its failure can be told."""
 _STDERR_LINES: Final = 20
 UNSUPPORTED_EXIT: Final = 69
 """EX_UNAVAILABLE of sysexits.h: what a command per action exits with where it cannot do the action."""
@@ -144,9 +147,9 @@ class ProcessDrive(Drive):
 
     async def _ending(self) -> str:
         try:
-            async with asyncio.timeout(_STOP_S):
+            async with asyncio.timeout(_LAST_WORDS_S):
                 code = await self._live.wait()
-            await asyncio.wait(self._readers[1:], timeout=0.1)
+            await asyncio.wait(self._readers[1:], timeout=_LAST_WORDS_S)
         except TimeoutError:
             return "the drive program closed its stdout" + self._said()
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -27,6 +27,7 @@ _MEANINGS: Final[dict[Verdict, str]] = {
 }
 _WHY_NEVER: Final = {
     "client.state_backoff": "speaks of a simulation's trace; group 4 measures the waits",
+    "client.state_edges": "speaks of a simulation's trace, where a client tells its states",
     "client.queue_order": "speaks of a simulation's trace; case 6.16 looks at what was written offline",
     "client.shown_once": "speaks of a simulation's trace; the cases of group 7 count what an app says it shows",
     "client.confirms_again": "the relay pushes a message to a device once; case 7.3 doubles it by a fault",

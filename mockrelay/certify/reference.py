@@ -13,10 +13,10 @@ import json
 import os
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from zentalk_sim.live.device import Device, UnixClock
+from zentalk_sim.live.device import Device, Transport, UnixClock
 from zentalk_sim.protocol.client import Client
 from zentalk_sim.protocol.client_effects import (
     Acked,
@@ -36,6 +36,10 @@ Json = dict[str, Any]
 REPORTS: Final = ("shown", "failed", "rejected", "gave_up", "acked", "state")
 _TURN_S: Final = 0.002
 """Real time between two timers of an advance, so that answers on their way arrive between them."""
+
+
+async def _turn() -> None:
+    await asyncio.sleep(_TURN_S)
 
 
 class StillClock:
@@ -68,15 +72,15 @@ class StillDevice(AppDevice):
         if due is not None and due <= self._still.now_us and not self._stopped:
             asyncio.get_running_loop().call_soon(self._on_timer)
 
-    async def advance(self, ms: int) -> None:
-        """Let time pass."""
+    async def advance(self, ms: int, turn: Callable[[], Awaitable[None]]) -> None:
+        """Let time pass; ``turn`` lets answers on their way arrive between two timers."""
         end_us = self._still.now_us + ms * 1000
         while (due := self.client.next_timeout()) is not None and due <= end_us:
             self._still.now_us = max(self._still.now_us, due)
             self._on_timer()
             if self.client.state is not ClientState.CONNECTING:
                 # An answer to an attempt must find the clock where the relay's stands already: at the end.
-                await asyncio.sleep(_TURN_S)
+                await turn()
         self._still.now_us = end_us
 
 
@@ -88,6 +92,10 @@ class ReferenceApp:
         self._real_clock = real_clock
         self._seed = os.urandom(32) if seed is None else seed
         self.device: AppDevice | None = None
+        self.transport: Callable[[str, str], Transport] | None = None
+        """Makes, of the relay's URLs, another way to it than straight over the network."""
+        self.turn: Callable[[], Awaitable[None]] = _turn
+        """Returns when answers on their way have had the time to arrive."""
 
     # --- what a variant may change --------------------------------------------------------------------
 
@@ -128,10 +136,13 @@ class ReferenceApp:
         identity = Identity(who["address"], base64.b64decode(who["identity_secret"]), who["device_id"], who["token"])
         client = self.make_client(identity, Streams(self._seed))
         tls = ssl.create_default_context(cafile=request.get("ca_file")) if request["ws_url"][:4] == "wss:" else None
-        where = (client, request["ws_url"], request["http_url"])
+        urls = (request["ws_url"], request["http_url"])
+        more: Json = {"on_effect": self._on_effect, "tls": tls}
+        if self.transport is not None:
+            more["transport"] = self.transport(*urls)
         if self._real_clock:
-            return AppDevice(*where, on_effect=self._on_effect, tls=tls, clock=UnixClock())
-        return StillDevice(StillClock(request["now_ms"] * 1000), *where, on_effect=self._on_effect, tls=tls)
+            return AppDevice(client, *urls, clock=UnixClock(), **more)
+        return StillDevice(StillClock(request["now_ms"] * 1000), client, *urls, **more)
 
     @property
     def connected_device(self) -> AppDevice:
@@ -183,7 +194,7 @@ class ReferenceApp:
     async def do_advance(self, request: Json) -> None:
         """Let time pass."""
         if isinstance(self.device, StillDevice):
-            await self.device.advance(request["ms"])
+            await self.device.advance(request["ms"], self.turn)
 
     async def do_reset(self, request: Json) -> None:
         """Forget everything, for the next case."""

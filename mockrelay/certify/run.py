@@ -13,13 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from mockrelay.certify.case import Case
 from mockrelay.certify.drive import Drive, DriveError, Json, Quit, Unsupported
 from mockrelay.certify.scene import ENDS, Over, Settings, Someone
 from mockrelay.certify.stage import Stage, said_end
-from mockrelay.certify.verdicts import CaseResult, Finding, Part, part_of
+from mockrelay.certify.verdicts import CaseResult, Finding, Part, Verdict, part_of
 from mockrelay.certify.wire_log import wire_log
 from mockrelay.clock import MovableClock
 from mockrelay.http.relay_routes import merged_config
@@ -44,8 +42,6 @@ CLOSE_CHECKS: Final = (
 )
 """Checks that speak of how a connection ended and what followed; all others speak of messages."""
 _log: Final = logging.getLogger("mockrelay")
-_CASE_TIMEOUT_S: Final = 60.0
-"""What a case may take beside the app's own time, in real time."""
 
 
 @dataclass
@@ -151,7 +147,7 @@ class Runner:
 
     async def _play(self, stage: Stage) -> None:
         """The case and its last step; whatever happens becomes a finding."""
-        limit_s = _CASE_TIMEOUT_S + 2 * stage.case.takes_s + (3600 if stage.drive.by_hand else 0)
+        limit_s = stage.settings.limit_s + 2 * stage.case.takes_s + (3600 if stage.drive.by_hand else 0)
         try:
             async with asyncio.timeout(limit_s):
                 for action in stage.case.needs:
@@ -245,18 +241,9 @@ def _check(path: str, case: Case, findings: list[Finding]) -> dict[str, int]:
 
 def _of_check(result: Result) -> list[Finding]:
     part: Part = "close" if result.id in CLOSE_CHECKS else "message"
-    verdict = "fail" if result.severity == "must" else "non_strict"
+    verdict: Verdict = "fail" if result.severity == "must" else "non_strict"
     return [
-        msgspec.convert(
-            {
-                "part": part,
-                "verdict": verdict,
-                "text": f"{result.title}: {evidence.message}",
-                "t_ms": evidence.t // 1000,
-                "check": result.id,
-            },
-            Finding,
-        )
+        Finding(part, verdict, f"{result.title}: {evidence.message}", evidence.t // 1000, result.id)
         for evidence in result.evidence[:2]
     ]
 

@@ -49,6 +49,8 @@ class Settings:
     """How long to wait for what an app does at once, in real time."""
     settle_s: float = 0.06
     """After so long without anything new nothing more comes."""
+    limit_s: float = 60.0
+    """What a case may take beside the app's own time, in real time."""
     slack_ms: int = 1_000
     """How much later than it should an app's own timer may be, where its clock is real."""
     rewrite: Callable[[str], str] = str
@@ -185,7 +187,11 @@ class Scene:
         return self.space.journal.last_n
 
     async def wait(self, ready: Callable[[], T], patience_s: float | None = None) -> T | None:
-        """What ``ready`` says once it says something true; None when patience is over."""
+        """What ``ready`` says once it says something true; None when patience is over, or nothing more can come."""
+        if found := ready():
+            return found
+        if self.virtual and await self.drive.still():
+            return ready() or None
         loop = asyncio.get_running_loop()
         left_s = self.settings.patience_s if patience_s is None else patience_s
         while True:
@@ -201,8 +207,15 @@ class Scene:
             # A machine that is busy elsewhere takes from its own time, not from the app's.
             left_s -= min(loop.time() - began_s, _LOOK_S)
 
+    @property
+    def at_once_s(self) -> float:
+        """How long to wait for an attempt where the app's own clock, if it is real, would bring one in the end."""
+        return self.settings.patience_s if self.virtual else 1.0 + self.settings.settle_s
+
     async def settle(self) -> None:
-        """Return once nothing new has come for a while, as seen by a loop that had the time to look."""
+        """Return once nothing more can come, or nothing new has for a while, as seen by a loop that could look."""
+        if self.virtual and await self.drive.still():
+            return
         loop = asyncio.get_running_loop()
         await self._begun()
         for _ in range(_MAX_SETTLES[self.virtual]):
@@ -215,7 +228,7 @@ class Scene:
     async def _begun(self) -> None:
         """Let an attempt that the app has begun reach the relay, before any time passes."""
         if "state" in self.reports:
-            await self.wait(lambda: self._states("connecting") <= len(self.attempts()), 1.0)
+            await self.wait(lambda: self._states("connecting") <= len(self.attempts()), self.settings.patience_s / 3)
 
     def _states(self, *names: str) -> int:
         return sum(e.get("event") == "state" and e.get("state") in names for e in self.drive.events)

@@ -303,6 +303,8 @@ class Stage(Scene):
     async def pass_finely(self, ms: int) -> None:
         """Let so little time pass that nothing but an attempt may come in it."""
         await self.pass_time(ms, settle=False)
+        if await self.drive.still():
+            return
         if "state" in self.reports:
             await self._begun()
         else:

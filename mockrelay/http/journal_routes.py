@@ -113,10 +113,11 @@ def routes(space_of: SpaceOf) -> list[Route]:
 
     async def list_entries(request: Request) -> Response:
         """The entries kept, oldest first: those after a number, of one type, of one connection."""
-        query = request.query_params
-        for name in query:
+        for name in request.query_params:
             if name not in _FILTERS:
                 raise ApiError.malformed(f"unknown name `{name[:80]}`; {remedy(name, _FILTERS)}", name[:80])
+        # One without a value narrows nothing: `?after=&type=`, as a form or a template leaves it.
+        query = {name: value for name, value in request.query_params.items() if value}
         after = number(query.get("after", "0"), "after", 0)
         kind, event = query.get("type"), query.get("event")
         if kind is not None and kind not in FRAME_TYPES:

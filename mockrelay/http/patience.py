@@ -1,8 +1,10 @@
 """uvicorn's HTTP/1.1 for peers that take their time: a request that does not come ends its connection.
 
-The law of this file: a request's head must be whole within the lobby's time-out, however its bytes are spread, and of
-its body something must come in that time. Connections that wait for a head are bounded in number, as those of the
-WebSocket port are. One whose request is being answered has all the time that the answer takes.
+The law of this file: a request's head must be whole within the lobby's time-out, however its bytes are spread. A body
+must be whole within the same time, or have brought its least rate's worth of bytes, and so on in each such span after
+it: one that trickles ends, one that a slow line brings does not. While we do not read, nothing is wanted. Connections
+that wait for a head are bounded in number, as those of the WebSocket port are. One whose request is being answered has
+all the time that the answer takes.
 """
 
 from __future__ import annotations
@@ -18,17 +20,21 @@ from mockrelay.lobby import Lobby
 _SLOW: Final = "http.timeout"
 
 
-def patient(lobby: Lobby) -> type[PatientH11]:
-    """The protocol with this lobby."""
-    return type("PatientH11", (PatientH11,), {"lobby": lobby})
+def patient(lobby: Lobby, body_bytes_per_s: int) -> type[PatientH11]:
+    """The protocol with this lobby, whose bodies come at this rate at least, in bytes per second."""
+    return type("PatientH11", (PatientH11,), {"lobby": lobby, "body_bytes_per_s": body_bytes_per_s})
 
 
 class PatientH11(ReachableH11):
     """One connection of the HTTP port."""
 
     lobby: Lobby
+    body_bytes_per_s: int
     _deadline: asyncio.TimerHandle | None = None
     _waits_for_head = False
+    _waits_for_body = False
+    _body_bytes = 0
+    """Received in the present span, the request's head among it where it came with the first of them."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
@@ -42,10 +48,19 @@ class PatientH11(ReachableH11):
         if state is h11.IDLE:
             if not self._waits_for_head:
                 self._expect_head()
-            return
-        self._came()
-        if state is h11.SEND_BODY:
-            self._deadline = self.loop.call_later(self.lobby.timeout_s, self._timed_out)
+        elif state is h11.SEND_BODY:
+            if not self._waits_for_body:
+                self._expect_body()
+            self._body_bytes += len(data)
+        else:
+            self._came()
+
+    def on_response_complete(self) -> None:
+        """See uvicorn's: a request that was sent behind the last one begins here, with no byte more of it to come."""
+        super().on_response_complete()
+        state: Any = self.conn.their_state
+        if state is h11.SEND_BODY and not self.transport.is_closing():
+            self._expect_body()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -63,7 +78,20 @@ class PatientH11(ReachableH11):
         self._deadline = self.loop.call_later(self.lobby.timeout_s, self._timed_out)
         self.lobby.enter(self)
 
+    def _expect_body(self) -> None:
+        self._came()
+        self._waits_for_body = True
+        self._body_bytes = 0
+        self._deadline = self.loop.call_later(self.lobby.timeout_s, self._body_due)
+
+    def _body_due(self) -> None:
+        if self._body_bytes >= self.body_bytes_per_s * self.lobby.timeout_s or self.flow.read_paused:
+            self._expect_body()
+        else:
+            self._timed_out()
+
     def _came(self) -> None:
+        self._waits_for_body = False
         if self._waits_for_head:
             self._waits_for_head = False
             self.lobby.leave(self)

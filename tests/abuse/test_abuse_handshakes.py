@@ -9,6 +9,7 @@ import pytest
 from mockrelay.bounds import Bounds
 from mockrelay.handshake import MAX_HEAD_BYTES
 from tests.abuse.abuse_support import bystanders, ended, must_be_served, relay_with, until, wires
+from tests.live.jump_loop import jump
 from tests.mockrelay.live_support import connected, masked, run, target_of, upgrade_bytes
 
 LORIS = b"GET /ws/v1 HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
@@ -43,7 +44,7 @@ def test_bytes_that_trickle_in_must_not_prolong_a_handshake() -> None:
                 assert answer.result().startswith(b"HTTP/1.1 408 ")
                 assert relay.driver.counters["upgrades.timeout"] == 1
 
-    run(body())
+    jump(body())
 
 
 def test_a_head_without_end_must_be_cut_off_at_its_bound() -> None:
@@ -110,7 +111,7 @@ def test_http_requests_that_do_not_come_must_be_bounded_and_time_out() -> None:
                 assert relay.driver.counters["http.timeout"] == 6
                 await must_be_served(alice, bob)
 
-    run(body())
+    jump(body())
 
 
 def test_a_second_request_on_a_connection_must_come_in_time_too() -> None:
@@ -124,4 +125,4 @@ def test_a_second_request_on_a_connection_must_come_in_time_too() -> None:
                 await ended(reader)
                 assert relay.driver.counters["http.timeout"] == 1
 
-    run(body())
+    jump(body())

@@ -10,7 +10,7 @@ import pytest
 
 from mockrelay.bounds import Bounds
 from tests.abuse.abuse_support import bystanders, ended, must_be_served, relay_with, until, wires
-from tests.mockrelay.live_support import run
+from tests.mockrelay.live_support import PATIENCE_S, run
 
 
 def test_a_flood_of_unauthorised_requests_must_leave_others_served() -> None:
@@ -18,7 +18,7 @@ def test_a_flood_of_unauthorised_requests_must_leave_others_served() -> None:
         async with (
             relay_with() as relay,
             bystanders(relay) as (alice, bob),
-            httpx.AsyncClient(trust_env=False, base_url=relay.http_url) as client,
+            httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S, base_url=relay.http_url) as client,
         ):
             asked = [
                 *(client.get("/api/messages", headers={"Authorization": "Bearer no"}) for _ in range(50)),
@@ -46,7 +46,9 @@ def test_a_body_above_its_bound_must_be_refused_before_it_is_read(path: str) -> 
                     yield b" " * 65_536
 
             headers = {"Authorization": f"Bearer {relay.admin_token}"}
-            async with httpx.AsyncClient(trust_env=False, base_url=relay.http_url, headers=headers) as client:
+            async with httpx.AsyncClient(
+                trust_env=False, timeout=PATIENCE_S, base_url=relay.http_url, headers=headers
+            ) as client:
                 try:
                     answer = await client.post(path, content=chunks())
                     assert answer.status_code == 413
@@ -63,7 +65,9 @@ def test_a_compressed_body_must_be_refused_and_not_inflated(path: str) -> None:
     async def body() -> None:
         async with relay_with() as relay:
             headers = {"Authorization": f"Bearer {relay.admin_token}", "Content-Encoding": "gzip"}
-            async with httpx.AsyncClient(trust_env=False, base_url=relay.http_url, headers=headers) as client:
+            async with httpx.AsyncClient(
+                trust_env=False, timeout=PATIENCE_S, base_url=relay.http_url, headers=headers
+            ) as client:
                 answer = await client.post(path, content=gzip.compress(b" " * 10_000_000))
                 assert answer.status_code == 415
                 assert "no Content-Encoding is taken" in answer.json()["message"]

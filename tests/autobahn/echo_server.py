@@ -63,6 +63,9 @@ class EchoCore:
     def next_timeout(self) -> None:
         return None
 
+    def count_facts(self, *_: Any) -> None:
+        """It has no facts to tell."""
+
 
 class EchoEndpoint:
     """What an upgrade's path leads to."""

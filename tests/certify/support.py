@@ -9,14 +9,16 @@ from typing import Any
 import msgspec
 
 from mockrelay.certify.case import Case, chosen
-from mockrelay.certify.drive import LocalDrive
 from mockrelay.certify.run import Outcome, Plan, Runner
 from mockrelay.certify.scene import Settings
 from mockrelay.certify.verdicts import CaseResult
 from mockrelay.server import MockRelay, Options
+from tests.certify.in_process import HANGS_S, StillDrive
+from tests.certify.still_loop import run_still
 from zentalk_sim.protocol.config import RelayConfig
 
-QUICK = Settings(patience_s=1.5, settle_s=0.02)
+PATIENT = Settings(limit_s=HANGS_S)
+"""No verdict in this process depends on real time: a case knows when nothing more can come."""
 
 
 def dev() -> RelayConfig:
@@ -26,13 +28,13 @@ def dev() -> RelayConfig:
 
 
 async def certified_all(
-    apps: Mapping[str, tuple[Callable[[Any], Any], Sequence[Case]]], jobs: int, settings: Settings = QUICK
+    apps: Mapping[str, tuple[Callable[[Any], Any], Sequence[Case]]], jobs: int, settings: Settings = PATIENT
 ) -> dict[str, Outcome]:
     """Certify several apps at once on one relay; name → what it came to."""
     async with MockRelay(Options(config=dev(), port=0, http_port=0)) as relay:
 
         async def one(make: Callable[[Any], Any], cases: Sequence[Case]) -> Outcome:
-            return await Runner(relay, Plan(cases, lambda: LocalDrive(make), settings, jobs=jobs)).run()
+            return await Runner(relay, Plan(cases, lambda: StillDrive(make, relay), settings, jobs=jobs)).run()
 
         found = await asyncio.gather(*(one(make, cases) for make, cases in apps.values()))
     return dict(zip(apps, found, strict=True))
@@ -40,7 +42,7 @@ async def certified_all(
 
 def certified(make: Callable[[Any], Any], *ids: str, jobs: int = 40) -> dict[str, CaseResult]:
     """Certify one app by some cases, or by all; id → result."""
-    outcome = asyncio.run(certified_all({"app": (make, chosen(ids))}, jobs))["app"]
+    outcome = run_still(certified_all({"app": (make, chosen(ids))}, jobs))["app"]
     return {result.id: result for result in outcome.results}
 
 

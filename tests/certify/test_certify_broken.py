@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from mockrelay.certify.case import chosen
 from mockrelay.certify.run import Outcome
 from tests.certify.broken import BROKEN, NON_STRICT, Flaw
+from tests.certify.still_loop import run_still
 from tests.certify.support import certified_all, said
 
 ALL: dict[str, Flaw] = {**BROKEN, **NON_STRICT}
@@ -18,7 +17,7 @@ ALL: dict[str, Flaw] = {**BROKEN, **NON_STRICT}
 def outcomes() -> dict[str, Outcome]:
     """All broken clients, certified at once: most of their time is waiting."""
     apps = {name: (app, chosen(ids)) for name, (app, ids, _) in ALL.items()}
-    return asyncio.run(certified_all(apps, jobs=6))
+    return run_still(certified_all(apps, jobs=6))
 
 
 @pytest.mark.parametrize("name", BROKEN)

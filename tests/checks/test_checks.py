@@ -117,14 +117,29 @@ def test_a_lost_copy_is_found_wherever_the_relay_counts_its_mailbox(good: list[A
 
 
 def test_what_a_check_remembers_is_bounded() -> None:
-    recent: Recent[int, int] = Recent(3)
+    recent: Recent[int, int] = Recent(4)
     for n in range(10):
         recent[n] = n
-    assert len(recent) == 3
-    assert 6 not in recent
+        assert len(recent) <= 4
+        assert all(kept in recent for kept in range(max(0, n - 1), n + 1))
+    assert 5 not in recent
+    assert [key for key, _ in recent.items()] == sorted(key for key, _ in recent.items())
     assert recent.get(9) == 9
     assert recent.pop(9) == 9
     assert recent.pop(9) is None
+
+
+def test_a_session_token_is_no_new_one_after_4001(good: list[Any]) -> None:
+    """R-11.3: the session's own token has expired with it; only one got since then is another."""
+    for token, verdict in (("session 900001", "broken"), ("a new one", "held")):
+        story = Story(good)
+        device = next(story.ids)
+        c, events = story.ready(story.end_us - 1_000_000, device)
+        assert c == 900_001
+        story.add(*events, ev.Close(0, story.end_us, c, 4001, "token_expired"), ev.Lost(0, story.end_us, c, "closed"))
+        story.add(*story.opening(device=device, token=token)[1])
+        results = {r.id: r.verdict for r in run_checks(story.events).results}
+        assert results["client.token_after_4001"] == verdict
 
 
 def test_every_check_has_a_title_and_cites_a_ruling() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from weakref import ref
 
 import click
 import pytest
@@ -101,7 +102,7 @@ def test_validate_tells_every_fault_of_every_file(tell, here: Path) -> None:  # 
     (here / "bad.yaml").write_text("name: bad\nrelay: {nods: 3}\nduration: 5\n")
     told = tell("validate", "bad.yaml", "good.yaml")
     assert told.code == 2
-    assert told.out == "good.yaml: small: 4 devices, 1 nodes, 20s: valid\n"
+    assert told.out == "good.yaml: small: 4 devices, 1 node, 20s: valid\n"
     assert told.err.splitlines() == [
         "bad.yaml:2:9: unknown key `nods` in `relay`; did you mean `nodes`?",
         "bad.yaml:3:11: `duration` is a duration and needs a unit, such as 30s",
@@ -147,9 +148,11 @@ def test_a_run_leaves_a_folder_and_prints_where(tell, here: Path) -> None:  # ty
 
 def test_a_broken_threshold_ends_with_99_and_is_shown(tell, here: Path) -> None:  # type: ignore[no-untyped-def]
     (here / "small.yaml").write_text(SMALL)
-    told = tell("run", "small.yaml", "--no-plots", "-S", "thresholds.messages.sent=== 0")
+    broken, empty = "thresholds.messages.sent=== 0", "thresholds.reconnect_time_s=p90 < 9s"
+    told = tell("run", "small.yaml", "--no-plots", "-S", broken, "-S", empty)
     assert told.code == 99
     assert "messages.sent: == 0" in told.out
+    assert "BROKEN  reconnect_time_s: p90 < 9s  (nothing to measure)" in told.out
 
 
 def test_a_folder_that_cannot_be_written_is_told(tell, here: Path) -> None:  # type: ignore[no-untyped-def]
@@ -194,6 +197,24 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     told = capsys.readouterr().err
     assert told.startswith("internal error: ValueError: it broke\n")
     assert "Traceback" not in told
+
+
+def test_an_interrupted_command_is_left_while_its_objects_still_stand() -> None:
+    class World:
+        """What a run makes; a million devices take seconds to free."""
+
+    alive: list[tuple[int, bool]] = []
+
+    @click.command()
+    def command() -> None:
+        world = World()
+        standing.append(ref(world))
+        raise KeyboardInterrupt
+
+    standing: list[ref[World]] = []
+    errors.run(command, [], "x", lambda code: alive.append((code, standing[0]() is not None)))
+    assert alive == [(130, True)]
+    assert standing[0]() is None
 
 
 def test_the_traceback_is_shown_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

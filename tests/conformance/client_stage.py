@@ -1,20 +1,22 @@
 """Stages on which the project's own client plays: as a device of the simulated world, and over real sockets.
 
-A body owns no clock: it says ``stage.until(condition)``, which lets simulated time pass from event to event, or
-waits for the next effect of a live client. Bounds are generous, and nothing hangs on how long a machine takes.
+A body owns no clock: it says ``stage.until(condition)``, which lets time pass from event to event, the simulated
+world's or that of an event loop whose time jumps. Bounds are generous, and nothing hangs on how long a machine takes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
+from mockrelay.clock import MovableClock, RealClock
 from mockrelay.server import MockRelay, Options
+from tests.live.jump_loop import JumpLoop
 from zentalk_sim.experiment.loader import from_mapping
 from zentalk_sim.live.device import Device as LiveDevice
 from zentalk_sim.model.device import Device as ModelDevice
@@ -32,6 +34,8 @@ from zentalk_sim.protocol.streams import Streams
 from zentalk_sim.trace.tables import SCHEMAS, TableWriter
 
 BOUND_S = 60.0
+_LOOK_S = 0.05
+"""So often, in the loop's own time, a live stage looks again where no client is told anything."""
 
 
 class Phone(ABC):
@@ -234,9 +238,8 @@ class LivePhone(Phone):
         return LiveDevice(self.client, relay.ws_url, relay.http_url, on_effect=self._take, clock=self.clock)
 
     def _take(self, effect: ClientEffect) -> None:
-        with self.stage.news:
-            self.told.append(effect)
-            self.stage.news.notify_all()
+        self.told.append(effect)
+        self.stage.news.set()
 
     def do(self, name: str, *arguments: Any) -> None:
         self.stage.call(lambda: getattr(self.device, name)(*arguments))
@@ -246,13 +249,11 @@ class LivePhone(Phone):
 
 
 class LiveClients(ClientStage):
-    """A mock relay and live clients on an event loop of their own."""
+    """A mock relay and live clients on one event loop, which turns while a body acts or waits, and whose time jumps."""
 
     def __init__(self, config: RelayConfig) -> None:
-        self.news = threading.Condition()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="live clients", daemon=True)
-        self._thread.start()
+        self.news = asyncio.Event()
+        self._runner = asyncio.Runner(loop_factory=JumpLoop)
         self._phones: list[LivePhone] = []
         self.relay = self.run(self._start(config))
 
@@ -260,12 +261,19 @@ class LiveClients(ClientStage):
         # The clients of the stage say the Host that they connect to, a loopback address.
         upgrade = msgspec.structs.replace(config.upgrade, hosts=(*config.upgrade.hosts, "127.0.0.1"))
         config = msgspec.structs.replace(config, upgrade=upgrade)
-        relay = MockRelay(Options(config=config, port=0, http_port=0, seed=1))
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, JumpLoop)
+        clock = MovableClock(RealClock(loop.unix_ns, loop.unix_ns))
+        relay = MockRelay(Options(config=config, port=0, http_port=0, seed=1, clock=clock))
         await relay.start()
         return relay
 
     def run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(BOUND_S)
+        async def bounded() -> Any:
+            async with asyncio.timeout(BOUND_S):
+                return await work
+
+        return self._runner.run(bounded())
 
     def call(self, function: Callable[[], Any]) -> Any:
         async def call() -> Any:
@@ -279,19 +287,25 @@ class LiveClients(ClientStage):
         return phone
 
     def until(self, condition: Callable[[], bool]) -> None:
-        with self.news:
-            assert self.news.wait_for(condition, BOUND_S), "it never came"
+        async def look() -> None:
+            while not condition():
+                self.news.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.news.wait(), _LOOK_S)
+
+        try:
+            self.run(look())
+        except TimeoutError:
+            raise AssertionError("it never came") from None
 
     def control(self, command: Any) -> Any:
         return self.call(lambda: self.relay.driver.control(command))
 
     def connections(self) -> list[int]:
-        return list(self.call(lambda: list(self.relay.driver.relay.connections)))
+        return list(self.relay.driver.relay.connections)
 
     def close(self) -> None:
         for phone in self._phones:
             self.run(phone.device.stop())
         self.run(self.relay.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(BOUND_S)
-        self._loop.close()
+        self._runner.close()

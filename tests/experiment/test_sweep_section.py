@@ -59,7 +59,7 @@ def test_validate_counts_the_runs_of_the_sweep(tell) -> None:  # type: ignore[no
     Path("swept.yaml").write_text(PLAIN + SWEEP)
     code, out, _ = tell("validate", "swept.yaml", "-S", "seed=9")
     assert code == 0
-    assert out == "swept.yaml: swept: 2 devices, 1 nodes, 5s: valid, and a sweep of 12 runs\n"
+    assert out == "swept.yaml: swept: 2 devices, 1 node, 5s: valid, and a sweep of 12 runs\n"
     Path("swept.yaml").write_text(PLAIN + "sweep: {vary: {population.devices: [2, 4]}}")
     assert tell("validate", "swept.yaml")[1].endswith(": valid, and a sweep of 2 combinations\n")
     Path("swept.yaml").write_text(PLAIN + "sweep:\n")

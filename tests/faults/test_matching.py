@@ -186,6 +186,11 @@ def test_the_nearest_misses_come_nearest_first_and_never_match() -> None:
     assert [miss.index for miss in nearest_misses(reads, wanted)] == [1, 2, 5]
 
 
+def test_of_a_frame_that_never_came_other_frames_are_nearer_than_what_is_no_frame() -> None:
+    events = [FaultEvent(event="connected", now_us=0, names=("alice",)), *frames("PONG")]
+    assert [miss.index for miss in nearest_misses(events, Match(type="MESSAGE_READ"))] == [1, 0]
+
+
 def test_a_miss_by_number_alone_says_which_it_was() -> None:
     found = nearest_misses(frames("PONG", "PONG"), Match(type="PONG", nth=3))
     assert found == [Miss(0, (Difference("nth", 3, 1),)), Miss(1, (Difference("nth", 3, 2),))]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +167,12 @@ def test_no_file_makes_the_reader_fail_otherwise(data: bytes) -> None:
 def test_a_folded_text_must_hold_no_trace_of_its_folding() -> None:
     """The parser marks folds with BEL."""
     assert parse("text: >-\n  one\n  two\n\n  three\n", "f.yaml").plain() == {"text": "one two\nthree"}
+
+
+def test_a_minus_is_standard_input_and_may_be_read_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("a: ä\nb: [\n".encode())))
+    for _ in range(2):
+        with pytest.raises(FileFaults, match=r"^-:3:1: "):
+            load("-")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("a: ä\n".encode())))
+    assert load("-").plain() == load(Path("-")).plain() == {"a": "ä"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,10 +17,11 @@ from zentalk_sim.cli import zsim
 from zentalk_sim.cli.errors import run as run_command
 from zentalk_sim.fuzz import capsule as capsules
 from zentalk_sim.fuzz.plan import Plan, draw
+from zentalk_sim.fuzz.rules_drawn import FAMILIES
 from zentalk_sim.fuzz.shrink import Shrinker
 from zentalk_sim.fuzz.situations import NAMES, Situations
 from zentalk_sim.fuzz.swarm import fuzz
-from zentalk_sim.fuzz.trial import Trial, run
+from zentalk_sim.fuzz.trial import Failure, Outcome, Trial, run
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
 SMALL = Plan(
@@ -44,11 +46,20 @@ def test_plans_must_be_valid_experiments_and_differ_in_what_they_hold() -> None:
     from zentalk_sim.experiment.loader import from_mapping
 
     kinds: set[str] = set()
+    rules: set[tuple[str, str]] = set()
+    without_rules = 0
     for seed in range(1, 90):
         plan = draw(seed)
         from_mapping(plan.experiment, source=f"seed {seed}")
-        kinds |= {fault["do"] for fault in plan.experiment["faults"]} | {act["do"] for act in plan.acts}
+        timed = [fault for fault in plan.experiment["faults"] if "do" in fault]
+        ruled = [fault for fault in plan.experiment["faults"] if "match" in fault]
+        kinds |= {fault["do"] for fault in timed} | {act["do"] for act in plan.acts}
+        rules |= {(rule["match"]["event"], rule["action"]["do"]) for rule in ruled}
+        without_rules += not ruled
     assert len(kinds) == 20, sorted(kinds)
+    assert rules <= set(FAMILIES)
+    assert len(rules) >= 30, sorted(set(FAMILIES) - rules)
+    assert 55 <= without_rules <= 75
 
 
 def test_a_trial_must_be_the_same_twice() -> None:
@@ -129,6 +140,62 @@ def test_a_failure_must_shrink_to_what_it_needs() -> None:
     assert shrinker.plan.acts == []
     assert shrinker.plan.experiment["faults"] == []
     assert "client" not in shrinker.plan.experiment
+
+
+def _ruled(rule: Mapping[str, object], seed: int = 7) -> Plan:
+    plan = msgspec.json.decode(msgspec.json.encode(SMALL), type=Plan)
+    plan.experiment["seed"] = seed
+    plan.experiment["faults"] = [dict(rule)]
+    return plan
+
+
+def test_rules_must_be_taken_out_as_peace_begins_and_what_they_did_be_made_good_for() -> None:
+    """Every message pushed is lost: none is confirmed until the rule is gone, and the next connection brings all."""
+    rule = {"match": {"event": "frame_out", "type": "MESSAGE_NEW"}, "action": {"do": "drop"}, "comment": "all lost"}
+    trial = Trial(_ruled(rule))
+    outcome = trial.run()
+    assert outcome.failure is None, outcome.failure
+    assert outcome.converged_us is not None
+    (listed,) = trial.rules
+    assert listed["fired"] > 3
+    assert outcome.situations["a rule struck: drop at frame_out"] == listed["fired"]
+    told = [text for _, text in outcome.timeline if text.startswith("all lost: drop (out, connection ")]
+    assert len(told) == listed["fired"]
+    assert trial.world.rules is not None
+    assert len(trial.world.rules.rules) == 0
+
+
+def test_checks_of_the_relay_must_go_on_behind_a_rule() -> None:
+    """A rule that spoils what clients send: the relay's answers to it are judged, the clients' frames are not."""
+    rule = {"match": {"event": "frame_in", "type": "MESSAGE_SEND"}, "action": {"do": "corrupt", "kind": "bad_json"}}
+    trial = Trial(_ruled({**rule, "times": 6}))
+    outcome = trial.run()
+    assert outcome.failure is None, outcome.failure
+    assert outcome.situations["a frame was refused on a connection that a rule had struck"] == 6
+    results = {result.id: result for result in trial.engine.report().results}
+    assert results["client.well_formed"].broken == 0
+    assert results["relay.error_fields"].verdict == "held"
+
+
+def test_a_rule_must_shrink_to_one_strike_or_go() -> None:
+    rule = {
+        "match": {"event": "frame_out", "type": "PING", "device": "device-0", "every": 3, "probability": 0.5},
+        "action": {"do": "delay", "ms": 5},
+        "times": 20,
+    }
+    plan = _ruled(rule)
+
+    def run_with(plan: Plan) -> Outcome:
+        """Fails as long as there is a rule."""
+        has_rule = any("match" in fault for fault in plan.experiment["faults"])
+        failure = Failure("relay.order", "", "", "", 0) if has_rule else None
+        return Outcome(failure, {}, 0, 15_000_000, None, ())
+
+    shrinker = Shrinker(plan, run_with(plan), run=run_with)
+    shrinker.shrink()
+    (left,) = shrinker.plan.experiment["faults"]
+    assert left == {**rule, "match": {"event": "frame_out", "type": "PING"}, "times": 1}
+    assert int(shrinker.plan.experiment["duration"].removesuffix("s")) < 10
 
 
 def test_a_swarm_must_keep_its_failures_as_capsules_that_replay(tmp_path: Path) -> None:

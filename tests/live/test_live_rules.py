@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mockrelay.server import MockRelay
-from tests.live.relay_thread import TOKEN, served
+from tests.live.jump_loop import jumping
+from tests.live.relay_thread import TOKEN
 from tests.live.test_live_run import EXPERIMENT
 from zentalk_sim.experiment import run as simulate
 from zentalk_sim.experiment.loader import from_mapping
@@ -31,15 +31,10 @@ RULED = {**EXPERIMENT, "faults": RULES}
 COUNTS = ("faults.fired.drop", "faults.fired.refuse", "faults.fired.duplicate", "faults.fired.abort")
 
 
-@pytest.fixture(scope="module")
-def relay() -> Any:
-    with served("alice") as found:
-        yield found
-
-
-def test_rules_must_fire_on_a_live_relay_as_in_simulated_time(relay: MockRelay, tmp_path: Path) -> None:
-    target = Target(ws_url=relay.ws_url, http_url=relay.http_url, admin_token=TOKEN)
-    run_live(from_mapping(RULED), target, out=tmp_path / "run", plots=False, progress=False)
+def test_rules_must_fire_on_a_live_relay_as_in_simulated_time(tmp_path: Path) -> None:
+    with jumping("alice") as (relay, on_loop):
+        target = Target(ws_url=relay.ws_url, http_url=relay.http_url, admin_token=TOKEN)
+        run_live(from_mapping(RULED), target, out=tmp_path / "run", plots=False, progress=False, on_loop=on_loop)
     live, simulated = load(tmp_path / "run"), simulate(RULED)
     mine, theirs = live.summary["counts"], simulated.summary["counts"]
     assert {name: mine[name] for name in COUNTS} == dict(zip(COUNTS, (1, 2, 1, 0), strict=True))

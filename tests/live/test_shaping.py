@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from mockrelay.server import MockRelay
-from tests.mockrelay.live_support import run, serving, user_of
+from tests.live.jump_loop import jump
+from tests.mockrelay.live_support import serving, user_of
 from zentalk_sim.live.clock import RealTime
 from zentalk_sim.live.device import Device
 from zentalk_sim.live.shaping import UNSHAPED, DeviceLink
@@ -61,7 +62,7 @@ def test_messages_must_keep_their_order_whatever_their_latency() -> None:
             assert shown == sent
             assert time.real_us() - began_us >= 1_000
 
-    run(body())
+    jump(body())
 
 
 def test_a_cut_path_must_carry_nothing_and_deliver_all_once_healed() -> None:
@@ -82,7 +83,7 @@ def test_a_cut_path_must_carry_nothing_and_deliver_all_once_healed() -> None:
             assert time.real_us() - healed_us >= 19_000
             assert alice.state is ClientState.CONNECTED
 
-    run(body())
+    jump(body())
 
 
 def test_a_reset_must_be_seen_at_both_ends_and_a_refusing_host_not_let_in() -> None:
@@ -100,4 +101,4 @@ def test_a_reset_must_be_seen_at_both_ends_and_a_refusing_host_not_let_in() -> N
             link.refuses = False
             await again
 
-    run(body())
+    jump(body())

@@ -11,7 +11,7 @@ import httpx
 from websockets.asyncio.client import connect
 
 from mockrelay.server import MockRelay, MockUser
-from tests.mockrelay.live_support import Peer
+from tests.mockrelay.live_support import PATIENCE_S, Peer
 
 
 class Admin:
@@ -52,7 +52,7 @@ class Admin:
 @asynccontextmanager
 async def controlling(relay: MockRelay) -> AsyncIterator[Admin]:
     headers = {"Authorization": f"Bearer {relay.admin_token}"}
-    async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=15) as client:
+    async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=PATIENCE_S) as client:
         yield Admin(client, relay.http_url)
 
 

@@ -11,7 +11,7 @@ import httpx
 from mockrelay.journal import JOURNAL_EVENTS
 from mockrelay.server import MockRelay
 from mockrelay.spaces import Space
-from tests.mockrelay.live_support import Json, Peer
+from tests.mockrelay.live_support import PATIENCE_S, Json, Peer
 from zentalk_sim.faults import Rule, parse_journal_match
 
 
@@ -48,5 +48,7 @@ async def advance(relay: MockRelay, ms: int) -> None:
 async def admin(relay: MockRelay) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the control API."""
     headers = {"Authorization": f"Bearer {relay.admin_token}"}
-    async with httpx.AsyncClient(base_url=relay.http_url, headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=relay.http_url, headers=headers, trust_env=False, timeout=PATIENCE_S
+    ) as client:
         yield client

@@ -23,7 +23,8 @@ from zentalk_sim.protocol.config import RelayConfig
 
 T = TypeVar("T")
 Json = dict[str, Any]
-PATIENCE_S = 15.0
+PATIENCE_S = 120.0
+"""When a test hangs; nothing is proved by how long one takes."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from mockrelay.bounds import Bounds
+from tests.live.jump_loop import jump
 from tests.mockrelay.admin_support import connected_to, controlling, person
-from tests.mockrelay.live_support import connected, message, run, serving
+from tests.mockrelay.live_support import PATIENCE_S, connected, message, run, serving
 
 
 def test_a_space_must_have_its_own_urls_users_and_wire() -> None:
@@ -103,17 +104,15 @@ def test_a_space_must_be_collected_after_its_idle_time_and_not_while_it_is_used(
             used = await admin.post("/spaces", {"ttl_s": 0.2, "users": ["alice"]})
             kept = await admin.post("/spaces")
             async with connected_to(used["ws_url"], used["users"][0]):
-                async with asyncio.timeout(5):
-                    while relay.spaces.get(idle["id"]) is not None:
-                        await asyncio.sleep(0.02)
-                assert {space["id"] for space in await admin.get("/spaces")} == {used["id"], kept["id"]}
-            async with asyncio.timeout(5):
-                while relay.spaces.get(used["id"]) is not None:
+                while relay.spaces.get(idle["id"]) is not None:
                     await asyncio.sleep(0.02)
+                assert {space["id"] for space in await admin.get("/spaces")} == {used["id"], kept["id"]}
+            while relay.spaces.get(used["id"]) is not None:
+                await asyncio.sleep(0.02)
             assert relay.spaces.collected == 2
             assert [space["id"] for space in await admin.get("/spaces")] == [kept["id"]]
 
-    run(body())
+    jump(body())
 
 
 @pytest.mark.parametrize(
@@ -196,4 +195,4 @@ def test_stopping_the_relay_must_close_the_connections_of_its_spaces() -> None:
 
 
 def controlling_later() -> httpx.AsyncClient:
-    return httpx.AsyncClient(trust_env=False)
+    return httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S)

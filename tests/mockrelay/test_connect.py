@@ -20,7 +20,7 @@ from mockrelay.connect_identity import ConnectError, Directory, introduce, is_ad
 from mockrelay.testing import RelayServer, RelaySpace
 from tests.plugin.plugin_support import app
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -61,7 +61,7 @@ def start(relay: RelaySpace, user: str, *options: str, admin: bool = False) -> s
 def converse(relay: RelaySpace, user: str, script: str, *options: str, admin: bool = False) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a session whose whole input is known beforehand."""
     with start(relay, user, *options, admin=admin) as process:
-        out, err = process.communicate(script, timeout=30)
+        out, err = process.communicate(script, timeout=PATIENCE_S)
     return process.returncode, out, err
 
 
@@ -143,7 +143,7 @@ def test_what_did_not_get_through_must_end_with_99(relay: RelaySpace) -> None:
 def test_a_close_that_a_client_stops_on_must_end_it_with_its_cause(relay: RelaySpace) -> None:
     with start(relay, "carol", admin=True) as process:
         try:
-            relay.journal.wait_for(event="frame_out", type="AUTH_SUCCESS", timeout_s=15)
+            relay.journal.wait_for(event="frame_out", type="AUTH_SUCCESS", timeout_s=PATIENCE_S)
             address = relay.control("GET", "/admin/users")[0]["address"]
             relay.control("PATCH", f"/admin/users/{address}", {"suspended": True})
             assert process.wait(15) == 99
@@ -157,7 +157,7 @@ def test_control_characters_of_a_peer_must_not_reach_the_terminal(relay: RelaySp
     with start(relay, "carol", admin=True) as process:
         assert process.stdout is not None
         try:
-            relay.journal.wait_for(event="frame_out", type="AUTH_SUCCESS", timeout_s=15)
+            relay.journal.wait_for(event="frame_out", type="AUTH_SUCCESS", timeout_s=PATIENCE_S)
             carol = relay.control("GET", "/admin/users")[0]["address"]
             with app(relay.user("mallory")) as mallory:
                 mallory.message(carol, "\x1b]0;owned\x07 \u202e\r\n".encode())

@@ -44,7 +44,7 @@ def served(folder: Path) -> Iterator[dict[str, str]]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
         finally:
             process.kill()
 
@@ -61,7 +61,7 @@ def test_the_documents_commands_must_work_in_their_order(name: str, tmp_path: Pa
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=120,
                 check=False,
             )
             assert (done.returncode != 0) == bool(fails), f"{text}\n{done.stdout}\n{done.stderr}"
@@ -81,7 +81,7 @@ def test_what_the_documents_ask_must_be_understood(name: str, tmp_path: Path) ->
                 ["bash", "-euo", "pipefail", "-c", command],
                 env={**environment, "ADMIN": "let-me"},
                 capture_output=True,
-                timeout=30,
+                timeout=120,
                 check=True,
             )
             answer = json.loads(done.stdout)

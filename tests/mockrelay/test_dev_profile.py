@@ -16,7 +16,7 @@ from click import Context
 from mockrelay.flag_checks import check_origins
 from mockrelay.serve_cli import _config, serve
 from mockrelay.server import MockRelay, Options
-from tests.mockrelay.live_support import raw, run, target_of, upgrade_bytes
+from tests.mockrelay.live_support import PATIENCE_S, raw, run, target_of, upgrade_bytes
 
 
 def serving(profile: str, *, hosts: tuple[str, ...] = (), origins: tuple[str, ...] = ()) -> MockRelay:
@@ -55,7 +55,7 @@ CLIENTS = {
 @pytest.mark.requirement("R-3.5")
 def test_in_dev_every_usual_client_must_connect_without_a_flag() -> None:
     async def body() -> None:
-        async with serving("dev") as relay, httpx.AsyncClient(trust_env=False) as client:
+        async with serving("dev") as relay, httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
             admin = {"Authorization": f"Bearer {relay.admin_token}"}
             for who, (host, origin) in CLIENTS.items():
                 assert await upgraded(relay, host=host, origin=origin) == (101, {}), who
@@ -107,7 +107,7 @@ def test_a_refusal_must_name_the_setting_and_the_setting_must_admit(
 @pytest.mark.requirement("R-3.5")
 def test_the_control_api_and_cors_must_name_the_setting_too() -> None:
     async def body() -> None:
-        async with serving("dev") as relay, httpx.AsyncClient(trust_env=False) as client:
+        async with serving("dev") as relay, httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
             headers = {"Host": "backend:8766", "Authorization": f"Bearer {relay.admin_token}"}
             answer = await client.get(f"{relay.http_url}/admin/stats", headers=headers)
             assert (answer.status_code, answer.json()["error_code"]) == (421, "MISDIRECTED")

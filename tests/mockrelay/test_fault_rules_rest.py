@@ -12,7 +12,7 @@ import pytest
 
 from mockrelay.server import MockRelay
 from tests.mockrelay.fault_support import advance, rule, space_of, written
-from tests.mockrelay.live_support import frozen, message, now_ms, run, serving, user_of
+from tests.mockrelay.live_support import PATIENCE_S, frozen, message, now_ms, run, serving, user_of
 
 REST = {"event": "rest"}
 
@@ -21,7 +21,9 @@ REST = {"event": "rest"}
 async def app(relay: MockRelay, name: str = "alice") -> AsyncIterator[httpx.AsyncClient]:
     """A user's client of the REST interface."""
     headers = {"Authorization": f"Bearer {user_of(relay, name).token}"}
-    async with httpx.AsyncClient(base_url=relay.http_url, headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=relay.http_url, headers=headers, trust_env=False, timeout=PATIENCE_S
+    ) as client:
         yield client
 
 

@@ -94,6 +94,10 @@ def test_the_journal_must_be_listed_by_number_type_and_connection() -> None:
             opened = [e["n"] for e in everything if e["event"] == "connected" and e["connection"] == 2]
             assert await listed(event="connected", connection=2) == opened
             assert await listed(after=10**9) == []
+            all_of_them = [entry["n"] for entry in everything]
+            assert await listed(after="", type="", connection="") == all_of_them, (
+                "a name without a value narrows nothing"
+            )
 
     run(body())
 

@@ -12,14 +12,14 @@ import pytest
 from mockrelay.media import MediaError, MediaStore, MediaTooLarge, read_chunks
 from mockrelay.server import MockRelay
 from tests.mockrelay.admin_support import controlling
-from tests.mockrelay.live_support import run, serving, user_of
+from tests.mockrelay.live_support import PATIENCE_S, run, serving, user_of
 
 PICTURE = bytes(range(256)) * 300
 
 
 def asking(relay: MockRelay, **headers: str) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {user_of(relay, 'alice').token}", **headers}
-    return httpx.AsyncClient(base_url=relay.http_url, headers=headers, trust_env=False)
+    return httpx.AsyncClient(base_url=relay.http_url, headers=headers, trust_env=False, timeout=PATIENCE_S)
 
 
 def test_a_raw_body_must_come_back_byte_for_byte_as_an_attachment() -> None:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,8 @@ from nacl.signing import SigningKey
 
 from mockrelay.cli import cli, deviations, main
 from mockrelay.server import MockUser
-from tests.mockrelay.live_support import Peer, config, run
+from tests.live.jump_loop import jump
+from tests.mockrelay.live_support import PATIENCE_S, Peer, config, raw_upgraded, run, serving
 from zentalk_sim.protocol.config import RelayConfig
 
 FREE = ("--port", "0", "--http-port", "0")
@@ -85,7 +85,7 @@ def test_a_seed_must_give_the_same_users_and_none_must_not() -> None:
 
 @pytest.mark.requirement("R-12.1")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_must_stop_it_in_order_within_a_second(number: signal.Signals, status: int) -> None:
+def test_a_signal_must_stop_it_in_order(number: signal.Signals, status: int) -> None:
     async def watch(start: dict[str, Any], process: subprocess.Popen[str]) -> int | None:
         from websockets.asyncio.client import connect
 
@@ -99,11 +99,21 @@ def test_a_signal_must_stop_it_in_order_within_a_second(number: signal.Signals, 
 
     with served("--user", "alice", "--json", *FREE) as process:
         start = started(process)
-        began = time.monotonic()
         assert run(watch(start, process)) == 1001
-        assert process.wait(5) == status
-        # A second is promised; a machine under load is given some more.
-        assert time.monotonic() - began < 3
+        assert process.wait(PATIENCE_S) == status
+
+
+def test_a_stop_must_take_a_second_at_most_even_where_a_peer_does_not_answer() -> None:
+    """By the loop's own time: how soon it gets to run is the machine's affair."""
+
+    async def body() -> float:
+        loop = asyncio.get_running_loop()
+        async with serving("alice") as relay, raw_upgraded(relay):
+            began_s = loop.time()
+            await relay.stop()
+            return loop.time() - began_s
+
+    assert 0 < jump(body()) <= 1.0
 
 
 def test_shutdown_over_http_must_end_the_program() -> None:
@@ -114,7 +124,7 @@ def test_shutdown_over_http_must_end_the_program() -> None:
 
     with served("--json", *FREE) as process:
         assert run(ask(started(process))) == 202
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize("option", ["--port", "--http-port"])
@@ -125,7 +135,7 @@ def test_a_port_in_use_must_be_refused_with_the_options_name(option: str) -> Non
         port = str(taken.getsockname()[1])
         arguments = [*FREE, option, port]
         with served(*arguments, stderr=subprocess.PIPE) as process:
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert out == ""
     assert err.splitlines()[-1].startswith(f"mockrelay: {option}: cannot listen on 127.0.0.1 port {port}: ")
@@ -209,7 +219,7 @@ def test_deviations_from_profile_spec_must_be_listed_on_stderr() -> None:
     with served(*FREE, "--allow-origin", "http://app.test", "--json", stderr=subprocess.PIPE) as process:
         started(process)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=PATIENCE_S)
     lines = err.splitlines()
     assert len(lines) == 5
     assert all(line.startswith("deviates from profile spec: ") for line in lines)

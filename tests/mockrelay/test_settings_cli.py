@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import mockrelay.serve_cli
 from mockrelay.cli import cli, deviations
+from mockrelay.flag_checks import stray_variables
 from mockrelay.server import Options
 from mockrelay.settings import clock_of, read_file, read_rules
 from tests.mockrelay.admin_support import controlling
@@ -75,6 +76,50 @@ def test_the_environment_must_win_over_the_file_and_flags_over_both(
     assert options.users == ("carol", "dave")
     assert options.seed == 7, "what neither names stays the file's"
     assert served(monkeypatch, "--user", "erin", "--clock", "frozen", **environment).users == ("erin",)
+
+
+def test_a_repeatable_flags_variable_must_be_taken_under_the_flags_own_name_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment = {"USER": "carol dave", "ALLOW_HOST": "relay.test", "ALLOW_ORIGIN": "http://app.test"}
+    options = served(monkeypatch, **environment, BOUND="spaces=3")
+    assert options.users == ("carol", "dave")
+    assert "relay.test" in options.config.upgrade.hosts
+    assert "http://app.test" in options.config.upgrade.origins
+    assert options.bounds.spaces == 3
+
+
+def test_a_variable_that_is_nearly_a_setting_must_be_told_and_any_other_passed_over() -> None:
+    environment = {
+        "MOCKRELAY_HTTPPORT": "0",
+        "MOCKRELAY_PROFIL": "spec",
+        "MOCKRELAY_USERS": "alice",
+        "MOCKRELAY_USER": "alice",
+        "MOCKRELAY_ADMIN_TOKEN": "t",
+        "MOCKRELAY_HTTP_URL": "http://127.0.0.1:8766",
+        "MOCKRELAY_SERVICE_HOST": "10.0.0.1",
+        "HTTPPORT": "0",
+    }
+    assert stray_variables(mockrelay.serve_cli.serve, environment) == [
+        "MOCKRELAY_HTTPPORT is no setting; did you mean MOCKRELAY_HTTP_PORT?",
+        "MOCKRELAY_PROFIL is no setting; did you mean MOCKRELAY_PROFILE?",
+    ]
+
+
+def test_flags_without_a_command_must_be_those_of_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Options] = []
+
+    def keep(options: Options, as_json: bool) -> int:
+        assert as_json
+        found.append(options)
+        return 0
+
+    monkeypatch.setattr(mockrelay.serve_cli, "_run", keep)
+    assert CliRunner().invoke(cli, ["--port", "0", "--json", "--user", "alice"]).exit_code == 0
+    assert (found[0].port, found[0].users) == (0, ("alice",))
+    refused = CliRunner().invoke(cli, ["--prot", "0"])
+    assert refused.exit_code == 2
+    assert "No such option '--prot'" in refused.output
 
 
 def test_rules_in_a_file_of_their_own_must_be_read_from_beside_the_file(tmp_path: Path) -> None:

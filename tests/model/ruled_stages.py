@@ -21,6 +21,9 @@ from zentalk_sim.protocol.upgrade import UpgradeRequest
 class PuppetWithRules(Puppet):
     """As a puppet, and it notices an upgrade that a rule refuses."""
 
+    socket = None
+    """Its lines are its own: no WebSocket stands beside its REST calls."""
+
     def socket_failed(self, socket: Any, cause: str, status: int | None) -> None:
         assert self.line is not None
         if self.line.refused is None:
@@ -67,7 +70,7 @@ class RuledSimulatorStage(SimulatorStage):
     def request(self, method: str, target: str, bearer: str | None, body: bytes | None) -> tuple[int, Any]:
         self.settle()
         answers: list[tuple[int, Any]] = []
-        line = RuledRestLine(Puppet(self, "", ""))  # type: ignore[arg-type]
+        line = RuledRestLine(PuppetWithRules(self, "", ""))  # type: ignore[arg-type]
         line.open()
         line.request(method, target, bearer, body, lambda status, data: answers.append((status, data)))
         self.settle()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.model.support import Outcome, mapping, run, run_for, world
 from zentalk_sim.experiment import loader
@@ -191,6 +192,54 @@ def test_a_node_whose_memory_is_full_refuses_upgrades_and_keeps_what_it_has() ->
     made = filled("1MB")
     assert len(made.nodes[0].sockets) == 10
     assert "upgrades.refused_for_memory" not in made.recorder.counts
+
+
+def refused_requests(**settings: Any) -> World:
+    """Ten devices with WebSockets, and bob's requests to a node whose memory they fill."""
+    limits = {"limit": "405kB", "connection": "10kB", "tls": "30kB"}
+    made = world(relay={"ingress": {"memory": limits}}, population={"devices": 10}, **settings)
+    run_for(made, 60)
+    return made
+
+
+@pytest.mark.parametrize("fidelity", ["frames", "wire"])
+def test_a_node_whose_memory_is_full_refuses_rest_connections_too(fidelity: str) -> None:
+    made = refused_requests(fidelity=fidelity)
+    node, device, counts = made.nodes[0], made.devices[0], made.recorder.counts
+    before = counts.get("requests.refused_for_memory", 0)
+    assert (node.open_connections, len(node.sockets)) == (10, 10)
+    answers: list[int] = []
+    line = made.rest_line_type(device)
+    line.open()
+    for _ in range(2):
+        line.request("GET", "/api/messages", device.client.token, None, lambda status, body: answers.append(status))
+    run_for(made, 2)
+    assert sorted(answers) == [0, 503], "the connection is over, and with it what was asked behind"
+    assert not line.usable(made.kernel.now)
+    assert (node.open_connections, counts["requests.refused_for_memory"] - before) == (10, 1)
+
+
+def test_a_rest_connection_that_stands_is_kept_by_a_full_node() -> None:
+    made = refused_requests()
+    device, answers, counts = made.devices[0], list[int](), made.recorder.counts
+    before = counts.get("requests.refused_for_memory", 0)
+    limit = made.experiment.relay.ingress.memory.limit_bytes
+    line = made.rest_line_type(device)
+
+    def ask(memory_limit: int | None) -> None:
+        memory = structs.replace(made.experiment.relay.ingress.memory, limit_bytes=memory_limit)
+        ingress = structs.replace(made.experiment.relay.ingress, memory=memory)
+        made.experiment = structs.replace(
+            made.experiment, relay=structs.replace(made.experiment.relay, ingress=ingress)
+        )
+        line.request("GET", "/api/messages", device.client.token, None, lambda status, body: answers.append(status))
+        run_for(made, 2)
+
+    line.open()
+    ask(None)
+    ask(limit)
+    assert answers == [200, 200]
+    assert counts.get("requests.refused_for_memory", 0) == before
 
 
 def test_a_full_node_takes_devices_again_once_others_have_left() -> None:

@@ -48,6 +48,32 @@ def test_a_run_must_leave_all_files_of_the_contract(tmp_path: Path) -> None:
     }
 
 
+def test_a_second_run_into_a_folder_must_leave_nothing_of_the_first(tmp_path: Path) -> None:
+    """Neither its pictures, where the second draws none, nor its figures, where the second is interrupted."""
+    folder = run_experiment(small(), out=tmp_path, plots=False, trace="full").folder
+    (folder / "plots").mkdir()
+    for name in ("plots/overview.png", "plots/overview.svg", "notes.txt"):
+        (folder / name).write_text("of the first, or the reader's own")
+    run_experiment(small(name="second"), out=folder, plots=False)
+    assert not list((folder / "plots").iterdir())
+    assert not (folder / "trace.jsonl").exists()
+    assert (folder / "notes.txt").exists()
+
+    def interrupted(*_arguments: Any, **_more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(small(name="third"), out=folder, plots=False, world_of=interrupted)
+    assert {path.name for path in folder.iterdir()} == {
+        "experiment.yaml",
+        "messages.parquet",
+        "connections.parquet",
+        "timeseries.parquet",
+        "plots",
+        "notes.txt",
+    }
+
+
 def test_the_summary_is_the_same_bytes_twice_and_the_folder_can_be_loaded(tmp_path: Path) -> None:
     folders = [run_experiment(small(), out=tmp_path / name, plots=False).folder for name in ("a", "b")]
     one, other = ((folder / "summary.json").read_bytes() for folder in folders)
@@ -85,10 +111,15 @@ def test_running_in_memory_returns_tables_and_takes_another_seed() -> None:
     assert set(run.connections["device"]) == set(run.messages["device"]) | set(run.connections["device"])
 
 
+HEADER = {"zentalk_trace", "seed", "boot", "config", "snapshot", "versions", "started"}
+"""What the first line of every trace and recording holds."""
+
+
 def test_a_trace_tells_frames_and_states_in_order_of_time(tmp_path: Path) -> None:
     outcome = run_experiment(small(), out=tmp_path / "out", trace="full", plots=False)
     header, *events = map(json.loads, (outcome.folder / "trace.jsonl").read_text().splitlines())
     assert header["zentalk_trace"] == 1
+    assert set(header) >= HEADER
     times = [event["t"] for event in events]
     assert times == sorted(times)
     shown = [event for event in events if event["e"] == "shown"]
@@ -100,7 +131,8 @@ def test_a_trace_tells_frames_and_states_in_order_of_time(tmp_path: Path) -> Non
 
 def test_a_sampled_trace_tells_of_the_first_device(tmp_path: Path) -> None:
     outcome = run_experiment(small(), out=tmp_path / "out", trace="sample", plots=False)
-    _, *events = map(json.loads, (outcome.folder / "trace.jsonl").read_text().splitlines())
+    header, *events = map(json.loads, (outcome.folder / "trace.jsonl").read_text().splitlines())
+    assert set(header) >= HEADER
     assert {event["e"] for event in events} == {"frame_up", "frame_down", "state", "shown"}
     assert len({event["device"] for event in events}) == 1
 

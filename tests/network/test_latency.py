@@ -12,16 +12,8 @@ from statistics import NormalDist, fmean
 import msgspec
 import pytest
 
-from zentalk_sim.network.latency import (
-    Constant,
-    Empirical,
-    Gamma,
-    Latency,
-    Lognormal,
-    Normal,
-    Uniform,
-    normal_quantile,
-)
+from zentalk_sim.network.latency import Constant, Empirical, Gamma, Latency, Lognormal, Normal, Uniform
+from zentalk_sim.network.samplers import normal_quantile
 from zentalk_sim.protocol.streams import Streams
 
 DRAWS = 20_000

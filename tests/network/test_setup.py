@@ -111,4 +111,4 @@ def test_a_connection_that_met_trouble_is_fast_again() -> None:
     assert alice.handshake(1 * S) is not None
     assert alice.tls(2 * S) is not None
     assert alice._stall is None
-    assert alice._up_delay_us == 50 * MS
+    assert alice.carry_up(100, 3 * S) == 3 * S + 50 * MS

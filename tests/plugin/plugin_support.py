@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from mockrelay.testing import RelayUser
 
 Json = dict[str, Any]
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class App:

@@ -40,6 +40,19 @@ def test_two_users_must_exchange_a_message_and_the_journal_must_verify_it(relay:
     )
 
 
+def test_the_control_apis_own_forms_must_do(relay: RelaySpace) -> None:
+    """A whole rule, ``match`` by name, ``timeout_ms`` and bare milliseconds, as the control API has them."""
+    rule = {"match": {"event": "frame_in", "type": "MESSAGE_SEND"}, "action": {"do": "drop"}, "times": 1}
+    assert {**rule, **relay.rules.add(rule)} == relay.rules.list()[0]
+    before = relay.clock.freeze()
+    assert relay.clock.advance(1500) == before + 1500
+    relay.verify(match={"event": "frame_in"}, count=0)
+    relay.journal.verify(match={"event": "frame_out"}, count=0)
+    assert relay.journal.wait_for(match={"event": "control"}, count=2, timeout_ms=0)[1]["event"] == "control"
+    with pytest.raises(VerificationFailed, match=r"within 0\.001 s"):
+        relay.journal.wait_for(event="frame_in", timeout_ms=1)
+
+
 def test_the_same_seed_must_give_the_same_users(server: RelayServer) -> None:
     first, second = server.space(seed=5), server.space(seed=5)
     other = server.space(seed=6)

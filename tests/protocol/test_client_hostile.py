@@ -95,7 +95,6 @@ def _small(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("state", STATES)
-@settings(max_examples=120, deadline=None)
 @given(data=st.one_of(st.binary(max_size=80), st.text(st.characters(), max_size=80), near_frames))
 def test_nothing_the_relay_sends_can_raise(state: ClientState, data: str | bytes) -> None:
     relay = _in_state(state)
@@ -104,6 +103,8 @@ def test_nothing_the_relay_sends_can_raise(state: ClientState, data: str | bytes
     assert relay.client.next_timeout() is None or relay.client.next_timeout() > relay.now  # type: ignore[operator]
 
 
+MORE = settings(max_examples=max(100, settings().max_examples))
+"""There is no state to go through besides."""
 valid_payloads = st.one_of(
     st.builds(Ping, timestamp=st.integers(0, 2**63 - 1)),
     st.builds(MessageAck, st.text(max_size=3), st.integers(), st.text(max_size=3), st.integers()),
@@ -122,7 +123,7 @@ valid_payloads = st.one_of(
 NAMES = {kind: name for name, kind in RELAY_FRAMES.items()}
 
 
-@settings(max_examples=300, deadline=None)
+@MORE
 @given(payloads=st.lists(valid_payloads, max_size=5))
 def test_well_formed_frames_with_odd_values_cannot_raise_either(payloads: list[Any]) -> None:
     relay = _in_state(ClientState.CONNECTED)
@@ -132,7 +133,7 @@ def test_well_formed_frames_with_odd_values_cannot_raise_either(payloads: list[A
     relay.advance(60 * S)
 
 
-@settings(max_examples=200, deadline=None)
+@MORE
 @given(status=st.integers(0, 599), body=st.one_of(st.binary(max_size=60), json_values, json_values.map(repr)))
 def test_no_answer_to_a_request_can_raise(status: int, body: object) -> None:
     relay = _in_state(ClientState.CONNECTED)

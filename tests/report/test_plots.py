@@ -114,6 +114,7 @@ def sampled(folder: Path, samples: list[tuple[int, str, str | None, float]], **e
     return draw_all(results, folder)
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_memory_is_drawn_only_against_a_limit(tmp_path: Path) -> None:
     samples = [(second, "memory_bytes", node, second * 2.0**20) for second in range(5) for node in ("0", "1")]
     assert "memory" not in {picture.name for picture in sampled(tmp_path, samples)}
@@ -122,6 +123,7 @@ def test_memory_is_drawn_only_against_a_limit(tmp_path: Path) -> None:
     assert texts["memory"] == "Memory of connections: at most 4 MiB on a node, 50 % of its limit."
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_the_overview_must_show_what_there_is_in_the_place_of_what_there_is_not(tmp_path: Path) -> None:
     samples = [(second, "copies.pending", None, 100.0 * second) for second in range(5)]
     overview, *others = sampled(tmp_path, samples)
@@ -130,6 +132,7 @@ def test_the_overview_must_show_what_there_is_in_the_place_of_what_there_is_not(
     assert {"reconnect_time", "delivery_latency"} <= {picture.name for picture in others}, "each says it has no data"
 
 
+@pytest.mark.usefixtures("unsaved")
 @pytest.mark.parametrize(("hours", "unit"), [(0.1, "second"), (3, "minute"), (700, "hour")])
 def test_attempts_are_told_by_a_unit_that_fits_the_bins(hours: float, unit: str, tmp_path: Path) -> None:
     results, _ = empty_run()
@@ -139,6 +142,7 @@ def test_attempts_are_told_by_a_unit_that_fits_the_bins(hours: float, unit: str,
     assert f" a {unit}, 0 s after the start." in texts["connection_attempts"]
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_a_latency_of_weeks_is_told_in_days(tmp_path: Path) -> None:
     results, tables = empty_run()
     results.metrics["delivery_latency_ms"] = Histogram()
@@ -161,8 +165,8 @@ def test_a_thinned_line_keeps_its_peaks() -> None:
     assert thin(x[:5], y[:5]) == (x[:5], y[:5])
 
 
-def test_a_picture_tells_the_same_in_words(run_folder: Path, storm: Storm) -> None:
-    pictures = {picture.name: picture.text for picture in draw_all(storm.results, run_folder)}
+def test_a_picture_tells_the_same_in_words(drawn: tuple[Path, list[Picture]], storm: Storm) -> None:
+    pictures = {picture.name: picture.text for picture in drawn[1]}
     count = storm.results.counts["connections.attempted"]
     assert pictures["connected_devices"] == "Connected devices: at most 120, 120 at the end."
     assert pictures["connection_attempts"].startswith(f"Connection attempts: {count}, at most ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,18 @@ def test_few_seeds_tell_nothing_however_far_apart() -> None:
     assert {comparison.verdict for comparison in pair.comparisons} == {"not distinguishable"}
     assert "with 3 and 3 seeds no difference can be told from chance; run 5 or more each" in comparison_table([pair])
     assert compare_groups(group("a", "a", 5, 1.0), group("b", "b", 5, 100.0)).can_differ
+
+
+def test_the_columns_are_as_wide_as_their_widest_cell_and_stand_apart() -> None:
+    names = ["messages.sent", "connections.closed.1006"]
+    values = {name: [123456.5 + 1111 * seed for seed in range(5)] for name in names}
+    pair = compare_groups(
+        *(Group(label=x, parameters={}, seeds=list(range(5)), values=values, metrics=[]) for x in "ab")
+    )
+    rows = [line for line in comparison_table([pair]).splitlines() if line.endswith("~")]
+    assert [len(re.split(r" {2,}", row.strip())) for row in rows] == [5, 5]
+    assert rows[1].strip().startswith("connections closed, code 1006  ")
+    assert len({len(row) for row in rows}) == 1
 
 
 def test_runs_of_one_kind_are_hardly_ever_called_different() -> None:

@@ -23,11 +23,13 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.processes = [self._start("scheduler", "--host", "127.0.0.1", "--port", "0")]
+        self.processes = [self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")]
         self.address = self._told(self.processes[0], "Scheduler at:").split()[-1]
-        for _ in range(2):
-            worker = self._start("worker", self.address, "--nthreads", "1", "--local-directory", str(folder))
-            self.processes.append(worker)
+        # Without a nanny beside it: whom a test kills must not come again, and each is a process less to start.
+        alone = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(folder))
+        workers = [self._start("worker", self.address, *alone) for _ in range(2)]
+        self.processes += workers
+        for worker in workers:
             self._told(worker, "Registered to:")
 
     def _start(self, *arguments: str) -> subprocess.Popen[str]:

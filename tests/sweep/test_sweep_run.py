@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -86,7 +87,10 @@ def test_load_gives_the_same_sweep(study: Sweep) -> None:
     loaded = load(study.folder)
     assert isinstance(loaded, Sweep)
     assert loaded.cells.equals(study.cells)
-    assert loaded.summary() == study.summary()
+    assert loaded.summary == study.summary == json.loads((study.folder / "summary.json").read_text())
+    for name in ("messages", "connections", "timeseries"):
+        with pytest.raises(AttributeError, match=f"no .{name}: run one of its cells"):
+            getattr(loaded, name)
     assert loaded.parameters == ("population.devices", "relay.nodes")
     assert repr(loaded) == "<Sweep small, 12 cells: 4 combinations × seeds 1-3>"
 

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from base64 import b64decode, b64encode
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,70 @@ def test_a_trace_must_not_be_redacted_in_its_place(recorded: tuple[Path, list[by
     with pytest.raises(ValueError, match="in its place"):
         redact(recorded[0], recorded[0])
     assert recorded[0].read_bytes() == before
+
+
+# HAR 1.2, what it requires (http://www.softwareishard.com/blog/har-12-spec), as the JSON Schemas of har-schema have it.
+TEXT, NUMBER = str, (int, float)
+PAIRS = [{"name": TEXT, "value": TEXT}]
+ENTRY: Any = {
+    "startedDateTime": TEXT,
+    "time": NUMBER,
+    "request": {
+        **dict.fromkeys(("method", "url", "httpVersion"), TEXT),
+        "cookies": PAIRS,
+        "headers": PAIRS,
+        "queryString": PAIRS,
+        "headersSize": int,
+        "bodySize": int,
+    },
+    "response": {
+        "status": int,
+        **dict.fromkeys(("statusText", "httpVersion", "redirectURL"), TEXT),
+        "cookies": PAIRS,
+        "headers": PAIRS,
+        "content": {"size": int, "mimeType": TEXT},
+        "headersSize": int,
+        "bodySize": int,
+    },
+    "cache": {},
+    "timings": {"send": NUMBER, "wait": NUMBER, "receive": NUMBER},
+}
+SOCKET_MESSAGE: Any = {"type": TEXT, "time": float, "opcode": int, "data": TEXT}
+"""One of ``_webSocketMessages`` as Chrome writes them: these fields and no other, ``time`` in seconds."""
+
+
+def misfits(found: Any, wanted: Any, path: str = "") -> list[str]:
+    """What of ``wanted`` is not there, or of another type."""
+    if isinstance(wanted, dict):
+        if not isinstance(found, dict):
+            return [f"{path}: no object"]
+        missing = [f"{path}.{name}: missing" for name in wanted if name not in found]
+        return missing + [
+            fault for name in wanted if name in found for fault in misfits(found[name], wanted[name], f"{path}.{name}")
+        ]
+    if isinstance(wanted, list):
+        if not isinstance(found, list):
+            return [f"{path}: no array"]
+        return [fault for number, item in enumerate(found) for fault in misfits(item, wanted[0], f"{path}[{number}]")]
+    return [] if isinstance(found, wanted) and not isinstance(found, bool) else [f"{path}: {found!r}"]
+
+
+def test_a_har_file_must_keep_the_rules_of_its_schema(recorded: tuple[Path, list[bytes]]) -> None:
+    log = json.loads(json.dumps(to_har(recorded[0])))["log"]
+    assert misfits(log, {"version": TEXT, "creator": {"name": TEXT, "version": TEXT}, "entries": [ENTRY]}) == []
+    for entry in log["entries"]:
+        assert datetime.fromisoformat(entry["startedDateTime"]).tzinfo is not None
+        assert entry["time"] == sum(entry["timings"].values()) >= 0
+        if "postData" in entry["request"]:
+            assert misfits(entry["request"]["postData"], {"mimeType": TEXT, "text": TEXT}) == []
+        messages = entry.get("_webSocketMessages", [])
+        assert misfits(messages, [SOCKET_MESSAGE]) == []
+        assert all(set(message) == set(SOCKET_MESSAGE) for message in messages)
+        assert {message["type"] for message in messages} <= {"send", "receive"}
+        began_s = datetime.fromisoformat(entry["startedDateTime"]).timestamp()
+        assert all(message["time"] - began_s > -0.002 for message in messages)
+        for message in messages:
+            assert message["opcode"] == 1 or b64decode(message["data"], validate=True)
 
 
 def test_a_har_file_must_have_what_the_format_asks_for(recorded: tuple[Path, list[bytes]]) -> None:

@@ -14,6 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pandas import factorize
+
+from mockrelay.server import MockRelay
+from tests.live.jump_loop import jumping
 from tests.live.relay_thread import TOKEN, served
 from zentalk_sim.experiment import run
 from zentalk_sim.experiment.loader import from_mapping
@@ -66,6 +70,8 @@ class Outcome:
     """Copies that a row of the table tells to be shown, whenever they were sent."""
     showings: int = 0
     """How often an application showed a message: as often, if each is shown once."""
+    targets: list[tuple[int, ...]] = field(default_factory=list)
+    """For each sender whom it sends to, message for message; its contacts are numbered as they come."""
 
     def merge(self, other: Outcome) -> None:
         """Add another seed's."""
@@ -73,6 +79,7 @@ class Outcome:
         self.latencies_ms += other.latencies_ms
         self.fetched += other.fetched
         self.away_s += other.away_s
+        self.targets += other.targets
 
 
 def counts(at_s: float) -> bool:
@@ -108,6 +115,8 @@ def outcome_of(found: Run) -> Outcome:
             if row.outcome == "shown":
                 outcome.latencies_ms.append((row.shown_us - row.sent_us) / 1000)
                 outcome.fetched += row.via == "fetch"
+    by_sender = found.messages.sort_values("sent_us", kind="stable").groupby("sender", sort=False)["recipient"]
+    outcome.targets = sorted(tuple(factorize(recipients)[0].tolist()) for _, recipients in by_sender)
     for _, attempts in found.connections.groupby("device", sort=True):
         ordered = attempts.sort_values("start_us")
         authenticated = ordered[ordered["auth_us"].notna()]
@@ -122,10 +131,20 @@ def outcome_of(found: Run) -> Outcome:
 
 def live(is_reset: bool) -> Outcome:
     """The experiment in real time; takes its duration and a little more."""
-    played = from_mapping(experiment(is_reset, DURATION_S + PATIENCE_S))
-    with tempfile.TemporaryDirectory() as folder, served() as relay:
+    with served() as relay:
+        return _played(experiment(is_reset, DURATION_S + PATIENCE_S), relay)
+
+
+def live_at_once(is_reset: bool) -> Outcome:
+    """The experiment over the same sockets, in a time that jumps from one thing to be done to the next."""
+    with jumping() as (relay, on_loop):
+        return _played(experiment(is_reset), relay, on_loop=on_loop)
+
+
+def _played(settings: dict[str, Any], relay: MockRelay, **more: Any) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
         target = Target(ws_url=relay.ws_url, http_url=relay.http_url, admin_token=TOKEN)
-        run_live(played, target, out=Path(folder), plots=False, progress=False)
+        run_live(from_mapping(settings), target, out=Path(folder), plots=False, progress=False, **more)
         found = load(folder)
         assert isinstance(found, Run)
         return outcome_of(found)

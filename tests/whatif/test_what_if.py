@@ -17,6 +17,7 @@ from zentalk_sim.experiment.runner import run_experiment
 from zentalk_sim.files.yaml import FileFaults
 from zentalk_sim.protocol.identity import conversation_id
 from zentalk_sim.trace.event_reader import TraceError, read_events
+from zentalk_sim.trace.events import Response
 from zentalk_sim.trace.lift import Lifted, lift
 from zentalk_sim.trace.recording import RecordingError
 from zentalk_sim.trace.redact import redact
@@ -178,6 +179,48 @@ def test_a_recording_begun_amid_a_session_must_have_its_devices_connected_from_t
     found = lift(path)
     assert (found.actions[0].kind, found.actions[0].at_us) == ("connect", 0)
     assert relive(found, tmp_path).summary["counts"]["messages.shown"] == 2
+
+
+def test_what_waited_when_the_recording_began_must_wait_again(tmp_path: Path) -> None:
+    """Bob was away while Alice wrote: he fetches what waited for him, reads it, and Alice's receipts come."""
+    path = tmp_path / "waiting.jsonl"
+
+    async def body() -> None:
+        bench = Bench()
+        bench.person("alice")
+        bob_address = bench.person("bob")
+        line = bench.connect("alice")
+        ids = [bench.message(line, bob_address, b"w" * size) for size in (10, 20)]
+        bench.pass_ms(60_000)
+        bench.driver.record(str(path), 1)
+        bob = bench.connect("bob")
+        bench.rest("bob", "GET", "/api/messages")
+        for message_id in ids:
+            bench.send(bob, "MESSAGE_RECEIVED", {"message_id": message_id})
+        bench.send(bob, "MESSAGE_READ", {"message_id": ids[0]})
+        bench.pass_ms(1_000)
+        bench.driver.stop()
+
+    asyncio.run(body())
+    found = lift(path)
+    assert found.left_out == {}
+    assert found.waiting.count == 2
+    outcome = relive(found, tmp_path)
+    assert outcome.summary["checks"] == [{"id": "ledgers", "held": True, "value": None}]
+    counts = outcome.summary["counts"]
+    assert (counts["copies.carried_over"], counts["copies.confirmed"], counts["messages.shown"]) == (2, 2, 2)
+    assert counts["messages.read"] == 1
+    views = [relay_view(read_events(at)) for at in (path, tmp_path / "run" / "trace.jsonl")]
+    for name in ("copies.confirmed", "messages.delivered", "messages.read"):
+        assert views[0].counts[name] == views[1].counts[name], name
+    accepted_ms = [message.body.timestamp for message in found.waiting.messages if message.body is not None]
+    fetched = [e.body for e in read_events(tmp_path / "run" / "trace.jsonl") if type(e) is Response and e.status == 200]
+    (first, *_) = [body["messages"] for body in fetched if "messages" in body]
+    listed = [message["timestamp"] for message in first]
+    later_ms = listed[0] - accepted_ms[0]
+    assert listed == [accepted + later_ms for accepted in accepted_ms]
+    begins_ms = next(iter(read_events(tmp_path / "run" / "trace.jsonl"))).t // 1000
+    assert begins_ms - listed[0] == 60_000, "as long ago as it was"
 
 
 @pytest.mark.parametrize("before", [0, 3])

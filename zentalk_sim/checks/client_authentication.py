@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.checks.registry import Check, Recent, check, mark
 from zentalk_sim.protocol.identity import auth_signed_data
 from zentalk_sim.trace import events as ev
 
@@ -40,9 +40,11 @@ class AuthFirst(Check):
 class AuthForm(Check):
     """AUTH_RESPONSE has its fields and lengths, and names the device of the upgrade."""
 
+    in_types = frozenset(("AUTH_RESPONSE",))
+
     def in_any(self, event: ev.FrameIn) -> None:
         conn = self.world.conn(event.c)
-        if event.type != "AUTH_RESPONSE" or event.partial or conn.state not in ("open", "challenged"):
+        if event.partial or conn.state not in ("open", "challenged"):
             return
         if event.payload is None:
             self.broken("AUTH_RESPONSE is malformed", event)
@@ -109,11 +111,11 @@ class ResumeOnce(Check):
     def out_auth_success(self, event: ev.FrameOut) -> None:
         token = self.world.conn(event.c).resume_token
         if token:
-            self.pending[event.c] = (token, event)
+            self.pending[event.c] = (token, mark(event))
 
     def in_any(self, event: ev.FrameIn) -> None:
         # A frame after AUTH_SUCCESS shows that the client has read it, and with it the newer token.
-        used = self.pending.pop(event.c, None)
+        used = self.pending.pop(event.c, None) if self.pending else None
         if used is not None:
             self.used[used[0]] = used[1]
 

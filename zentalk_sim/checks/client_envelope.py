@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.checks.registry import Check, Recent, check, mark
 from zentalk_sim.protocol.errors import MALFORMED_REASONS
 from zentalk_sim.trace import events as ev
 
@@ -21,6 +21,9 @@ class WellFormed(Check):
 
     def in_any(self, event: ev.FrameIn) -> None:
         if event.partial:
+            return
+        if event.fault is None:
+            self.exercised += 1
             return
         held = event.fault not in MALFORMED_REASONS and event.fault not in _BYTES_FAULTS
         text = _BYTES_FAULTS.get(event.fault or "") or f"{event.type or 'a frame'}: {event.fault}"
@@ -61,8 +64,10 @@ class UniqueIds(Check):
             return
         before = self.ids.get(event.id)
         self.ids[event.id] = (event.type, event.line)
-        again = before is not None and not (before[0] == event.type == "MESSAGE_SEND")
-        self.judge(not again, f"the id of line {before[1] if before else 0} again", event)
+        if before is None or before[0] == event.type == "MESSAGE_SEND":
+            self.exercised += 1
+        else:
+            self.broken(f"the id of line {before[1]} again", event)
 
 
 @check("client.timestamp", "R-1.4")
@@ -71,8 +76,11 @@ class Timestamp(Check):
 
     def in_any(self, event: ev.FrameIn) -> None:
         if event.fault is None and event.type != "PONG" and not event.partial:
-            off_s = (event.timestamp * 1000 - event.t) // 1_000_000
-            self.judge(self.world.near(event, event.timestamp), f"{event.type}: off by {off_s} s", event)
+            if self.world.near(event, event.timestamp):
+                self.exercised += 1
+            else:
+                off_s = (event.timestamp * 1000 - event.t) // 1_000_000
+                self.broken(f"{event.type}: off by {off_s} s", event)
 
 
 @check("client.payload_size", "R-1.6")
@@ -81,8 +89,10 @@ class PayloadSize(Check):
 
     def in_any(self, event: ev.FrameIn) -> None:
         if not event.partial:
-            text = f"{event.type}: its payload must travel as a binary frame"
-            self.judge(event.fault != "payload_requires_binary", text, event)
+            if event.fault != "payload_requires_binary":
+                self.exercised += 1
+            else:
+                self.broken(f"{event.type}: its payload must travel as a binary frame", event)
 
     def on_oversized(self, event: ev.Oversized) -> None:
         self.broken("a message above the largest frame", event)
@@ -94,6 +104,11 @@ class Seq(Check):
 
     def begin(self) -> None:
         self.last: Recent[str, tuple[int, Any]] = Recent(200_000)
+        self.newest: Recent[str, int] = Recent(200_000)
+        """Session → the connection that has it now."""
+
+    def out_auth_success(self, event: ev.FrameOut) -> None:
+        self.newest[event.payload.session_id] = event.c
 
     def on_begin(self, event: ev.Begin) -> None:
         for conn in event.image.connections if event.image is not None else ():
@@ -104,12 +119,16 @@ class Seq(Check):
         session = self.world.conn(event.c).session_id
         if event.seq is None or not session or self.world.conn(event.c).state != "ready":
             return
+        if self.newest.get(session) not in (None, event.c):
+            # What an older connection brings late was numbered before the session was resumed.
+            return
         before = self.last.get(session)
-        held = before is None or event.seq > before[0]
-        shown = [before[1]] if before is not None and before[1] is not None else []
-        self.judge(held, f"seq {event.seq} after {before[0] if before else 0}", *shown, event)
-        if held:
-            self.last[session] = (event.seq, event)
+        if before is None or event.seq > before[0]:
+            self.exercised += 1
+            self.last[session] = (event.seq, mark(event))
+        else:
+            shown = [] if before[1] is None else [before[1]]
+            self.broken(f"seq {event.seq} after {before[0]}", *shown, event)
 
 
 @check("client.mac", "R-5.2")
@@ -127,7 +146,10 @@ class Mac(Check):
         # A frame that travelled as an object has no bytes: its modelled MAC covers none.
         raw = b"" if world.begin is not None and world.begin.modelled else event.raw
         expected = world.crypto.message_mac(key, event.type, event.id_as_sent, event.timestamp, raw)
-        self.judge(expected == event.mac, f"{event.type}: the message_mac does not verify", event)
+        if expected == event.mac:
+            self.exercised += 1
+        else:
+            self.broken(f"{event.type}: the message_mac does not verify", event)
 
 
 @check("client.nonce", "R-5.5")

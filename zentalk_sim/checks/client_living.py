@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.checks.registry import Check, Recent, check, mark
 from zentalk_sim.protocol.config import TokenConfig
 from zentalk_sim.trace import events as ev
 
@@ -107,7 +107,7 @@ class TypingPace(Check):
         # By connection: with each, the client learns anew what time the relay has.
         key = (event.c, event.payload.conversation_id)
         before = self.last.get(key)
-        self.last[key] = event
+        self.last[key] = mark(event)
         if before is None:
             self.seen()
             return
@@ -193,6 +193,8 @@ class PauseAfterLimit(Check):
                 self.paused.pop((event.device, kind))
 
     def in_any(self, event: ev.FrameIn) -> None:
+        if not self.told and not self.paused:
+            return
         conn = self.world.conn(event.c)
         told = self.told.get(event.c)
         if told and conn.heard_us >= told[0][2].t:
@@ -206,8 +208,8 @@ class PauseAfterLimit(Check):
             return
         until_ms, error = found
         sent_ms = event.timestamp + (conn.lag_ms or 0)
-        if sent_ms < error.t // 1000:
-            # Held back by the network on an older connection.
+        if sent_ms < error.t // 1000 or event.t <= error.t:
+            # Held back by the network on an older connection, or on its way as the ERROR left.
             return
         self.paused.pop(key)
         left_ms = until_ms - sent_ms

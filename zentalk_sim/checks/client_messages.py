@@ -7,10 +7,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
-from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.checks.registry import Check, Mark, Recent, check, mark
 from zentalk_sim.checks.world import claims_of
 from zentalk_sim.protocol.frames import MessageSend
-from zentalk_sim.protocol.identity import content_hash, conversation_id
+from zentalk_sim.protocol.identity import conversation_id
 from zentalk_sim.trace import events as ev
 
 _MOST_WAITING: Final = 300
@@ -19,10 +19,14 @@ _PATIENCE_MS: Final = 60_000
 """A client that holds live messages back while it fetches may take this long to confirm one."""
 
 
-def hash_of(payload: MessageSend, sender: str | None) -> bytes:
-    """R-5.6: what makes two sends the same."""
+def hash_of(payload: MessageSend, sender: str | None) -> int:
+    """R-5.6: what makes two sends the same, within this process: every send has it worked out."""
     named = payload.conversation_id
-    return content_hash(payload, conversation_id(sender or "", payload.to) if named is UNSET else str(named))
+    if named is not UNSET and named == conversation_id(sender or "", payload.to):
+        named = UNSET
+    header = None if payload.x3dh_header is UNSET else repr(payload.x3dh_header)
+    to = payload.to.lower()
+    return hash((to, payload.ciphertext, payload.nonce, payload.message_type, str(named), header))
 
 
 @check("client.resend_same", "R-11.4")
@@ -30,7 +34,7 @@ class ResendSame(Check):
     """A message sent again under its id has the same content."""
 
     def begin(self) -> None:
-        self.sent: Recent[tuple[str, str], tuple[bytes, int]] = Recent()
+        self.sent: Recent[tuple[str, str], tuple[int, int]] = Recent()
 
     def in_message_send(self, event: ev.FrameIn) -> None:
         user = self.world.conn(event.c).user
@@ -79,18 +83,25 @@ class ResendWait(_InFlight):
             held = waited_ms >= self.world.client.queue.ack_timeout_ms - 1
             self.judge(held, f"sent again after {waited_ms} ms", before, event)
         if len(sent) < 1_000:
-            sent[event.id] = event
+            sent[event.id] = mark(event)
 
 
 @check("client.unacknowledged", "R-11.4")
 class Unacknowledged(_InFlight):
     """At most 100 sends are unacknowledged."""
 
+    def begin(self) -> None:
+        super().begin()
+        self.tries: Recent[tuple[str, str], int] = Recent()
+        """How often a device has sent a message, on whatever connections."""
+
     def in_message_send(self, event: ev.FrameIn) -> None:
         sent = self.sent.setdefault(event.c, {})
         settings = self.world.client.queue
-        times = sent[event.id][0] if event.id in sent else 0
-        sent[event.id] = (times + 1, event.timestamp)
+        key = (self.world.conn(event.c).device, event.id)
+        times = (self.tries.get(key) or 0) + 1
+        self.tries[key] = times
+        sent[event.id] = (times, event.timestamp)
         if len(sent) > settings.max_unacked:
             # What was sent as often as it may be, and its time is over, the client has given up on.
             over_ms = event.timestamp - settings.ack_timeout_ms + 1
@@ -147,7 +158,7 @@ class ResendPace(Check):
             self.known[key] = None
             return
         before = self.last.get(event.c)
-        self.last[event.c] = event
+        self.last[event.c] = mark(event)
         if before is not None:
             apart_ms = event.timestamp - before.timestamp
             held = apart_ms >= self.world.client.queue.drain_interval_ms - 1
@@ -161,15 +172,15 @@ class _Confirming(Check):
     """Base: messages a device was given and has not confirmed, by connection."""
 
     def begin(self) -> None:
-        self.owed: dict[int, dict[str, Any]] = {}
+        self.owed: dict[int, dict[str, Mark]] = {}
         self.since: dict[int, tuple[str, int]] = {}
         """The oldest message owed, and the client's time of the first frame that shows that the client has it."""
 
-    def owe(self, c: int, message_id: str, event: Any) -> None:
-        """A message is to be confirmed."""
+    def owe(self, c: int, message_id: str, given: Mark) -> None:
+        """A message is to be confirmed; ``given`` where it was pushed, or else fetched."""
         owed = self.owed.setdefault(c, {})
         if len(owed) < 10_000:
-            owed.setdefault(message_id, event)
+            owed.setdefault(message_id, given)
 
     def confirmed(self, c: int, message_id: str, device: str) -> None:
         """It was."""
@@ -205,7 +216,8 @@ class _Confirming(Check):
         message_id, given = next(iter(owed.items()))
         since = self.since.get(event.c)
         if since is None or since[0] != message_id:
-            if type(given) is not ev.FrameOut:
+            if given.c < 0:
+                # An answer to a request, which has no connection.
                 since = (message_id, given.t // 1000)
             elif self.world.conn(event.c).heard_us >= given.t:
                 since = (message_id, event.timestamp)
@@ -232,9 +244,9 @@ class Confirms(_Confirming):
     def out_message_new(self, event: ev.FrameOut) -> None:
         key = (self.world.conn(event.c).device, event.id)
         if key not in self.given:
-            self.given[key] = event
+            given = self.given[key] = mark(event)
             if not self.world.tells_states:
-                self.owe(event.c, event.id, event)
+                self.owe(event.c, event.id, given)
 
     def on_shown(self, event: ev.Shown) -> None:
         """A client that fetches holds live messages back; a simulation tells when it has done with one."""
@@ -250,8 +262,8 @@ class ConfirmsAgain(Confirms):
     def out_message_new(self, event: ev.FrameOut) -> None:
         key = (self.world.conn(event.c).device, event.id)
         if key in self.given and not (self.world.tells_states and event.c in self.syncing):
-            self.owe(event.c, event.id, event)
-        self.given[key] = event
+            self.owe(event.c, event.id, mark(event))
+        self.given[key] = mark(event)
 
     def begin(self) -> None:
         super().begin()
@@ -281,12 +293,13 @@ class ConfirmsFetched(_Confirming):
         c = self.world.places.get(claims.sub, {}).get(claims.device_id) if claims is not None else None
         if c is None or claims is None:
             return
+        given = mark(event)
         for message_id in fetched_ids(event.body):
             if self.world.tells_states:
                 # Whether the answer arrived is known once the message is shown.
-                self.fetched[claims.device_id, message_id] = (c, event)
+                self.fetched[claims.device_id, message_id] = (c, given)
             else:
-                self.owe(c, message_id, event)
+                self.owe(c, message_id, given)
 
     def begin(self) -> None:
         super().begin()
@@ -310,14 +323,14 @@ class QueueOrder(Check):
     """In a simulation: of what waits in the outgoing queue the newest message is sent first."""
 
     def begin(self) -> None:
-        self.waiting: Recent[str, dict[str, ev.Wrote]] = Recent(10_000)
+        self.waiting: Recent[str, dict[str, Mark]] = Recent(10_000)
 
     def on_wrote(self, event: ev.Wrote) -> None:
         waiting = self.waiting.get(event.device)
         if waiting is None:
             waiting = self.waiting[event.device] = {}
         if len(waiting) < _MOST_WAITING:
-            waiting[event.message_id] = event
+            waiting[event.message_id] = mark(event)
 
     def on_transmitted(self, event: ev.Transmitted) -> None:
         waiting = self.waiting.get(event.device)
@@ -337,5 +350,5 @@ class ShownOnce(Check):
     def on_shown(self, event: ev.Shown) -> None:
         key = (event.device, event.message_id)
         before = self.shown.get(key)
-        self.shown[key] = event
+        self.shown[key] = mark(event)
         self.judge(before is None, "shown a second time", *([before] if before is not None else []), event)

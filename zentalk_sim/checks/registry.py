@@ -2,8 +2,13 @@
 
 A check is a small state machine. It has handlers, called as events come: ``on_upgrade``, ``on_close`` and so on for
 a kind of event, ``in_any`` and ``out_any`` for every frame, ``in_message_send`` or ``out_message_ack`` for well-formed
-frames of one type, ``on_group_end`` before the next input, ``on_finish`` when the trace is over. It sees the world as
-it was before the event. It says ``seen`` each time its requirement was put to the test and ``broken`` when it failed.
+frames of one type, ``on_accepted`` for a MESSAGE_SEND with the ACK that takes it, ``on_finish`` when the trace is over.
+``in_types``, ``out_types`` and ``notes`` narrow ``in_any``, ``out_any`` and ``on_note`` to what a check looks at.
+``on_group_end`` is called before the next input where the check has asked for it by ``await_group_end`` since the last
+one, or always where it is ``always_at_group_end``: most groups are nothing to most checks.
+
+A check sees the world as it was before the event. It says ``seen`` each time its requirement was put to the test and
+``broken`` when it failed. What it remembers for long it keeps as a ``Mark``, never as an event with all it brought.
 """
 
 from __future__ import annotations
@@ -26,20 +31,38 @@ FAMILIES: Final = (
     "client_envelope",
     "client_living",
     "client_messages",
+    "client_states",
     "relay_closing",
     "relay_errors",
     "relay_heartbeat",
+    "relay_keys",
     "relay_messages",
     "relay_refusals",
     "relay_session",
     "relay_signals",
     "relay_store",
+    "relay_tokens",
 )
 """The modules of this package that hold checks."""
 MAX_EVIDENCE: Final = 5
 """Breaches a check describes; the others it counts."""
-MEMORY: Final = 100_000
+MEMORY: Final = 20_000
 """Entries a check remembers of what came before, such as ids; the oldest are forgotten."""
+
+
+class Mark(Struct, frozen=True, gc=False):
+    """What is remembered of an event: where it stands, and when it was."""
+
+    line: int
+    t: int
+    c: int = -1
+    timestamp: int = 0
+    """A frame's own, in ms; 0 for what is no frame."""
+
+
+def mark(event: Any) -> Mark:
+    """An event to remember."""
+    return Mark(event.line, event.t, getattr(event, "c", -1), getattr(event, "timestamp", 0))
 
 
 class Evidence(Struct, frozen=True):
@@ -71,9 +94,17 @@ class Check:
     citation: ClassVar[str]
     severity: ClassVar[Severity]
     side: ClassVar[Side]
+    always_at_group_end: ClassVar[bool] = False
+    in_types: ClassVar[frozenset[str] | None] = None
+    """The frame types for which ``in_any`` is called, well-formed or not; None: all."""
+    out_types: ClassVar[frozenset[str] | None] = None
+    """The same for ``out_any``."""
+    notes: ClassVar[frozenset[str] | None] = None
+    """The names of the notes for which ``on_note`` is called; None: all."""
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.awaits_group_end = False
         self.exercised = 0
         self.breaches = 0
         self.evidence: list[Evidence] = []
@@ -81,6 +112,15 @@ class Check:
 
     def begin(self) -> None:
         """Set up the state."""
+
+    def await_group_end(self) -> None:
+        """Have ``on_group_end`` called before the next input."""
+        if not self.awaits_group_end:
+            self.awaits_group_end = True
+            self.world.awaiting.append(self)
+
+    def on_group_end(self, following: Any) -> None:
+        """The group is over; ``following`` is the event that begins the next, or None at the end of the trace."""
 
     def seen(self) -> None:
         """The requirement was put to the test."""
@@ -153,34 +193,48 @@ _V = TypeVar("_V")
 
 
 class Recent(Generic[_K, _V]):
-    """A dictionary of bounded size: the entries set longest ago are forgotten."""
+    """A dictionary of bounded size: the entries set longest ago are forgotten.
 
-    __slots__ = ("_entries", "_most")
+    Two generations of half the size each: where the younger is full the older goes as a whole. To forget one entry at
+    a time would have each search past all that were forgotten before it.
+    """
+
+    __slots__ = ("_half", "_old", "_young")
 
     def __init__(self, most: int = MEMORY) -> None:
-        self._entries: dict[_K, _V] = {}
-        self._most = most
+        self._young: dict[_K, _V] = {}
+        self._old: dict[_K, _V] = {}
+        self._half = max(1, most // 2)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(1 for _ in self.items())
+
+    def __bool__(self) -> bool:
+        return bool(self._young or self._old)
 
     def __contains__(self, key: _K) -> bool:
-        return key in self._entries
+        return key in self._young or key in self._old
 
     def get(self, key: _K) -> _V | None:
         """The value, or None."""
-        return self._entries.get(key)
+        young = self._young
+        return young[key] if key in young else self._old.get(key)
 
     def __setitem__(self, key: _K, value: _V) -> None:
-        entries = self._entries
-        if key not in entries and len(entries) >= self._most:
-            del entries[next(iter(entries))]
-        entries[key] = value
+        young = self._young
+        if len(young) >= self._half and key not in young:
+            self._old, young = young, {}
+            self._young = young
+        young[key] = value
 
     def pop(self, key: _K) -> _V | None:
         """Forget a key; its value."""
-        return self._entries.pop(key, None)
+        old = self._old.pop(key, None)
+        return self._young.pop(key) if key in self._young else old
 
     def items(self) -> Iterator[tuple[_K, _V]]:
         """All keys with their values, the oldest first."""
-        return iter(self._entries.items())
+        for key, value in self._old.items():
+            if key not in self._young:
+                yield key, value
+        yield from self._young.items()

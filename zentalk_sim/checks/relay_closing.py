@@ -10,6 +10,7 @@ from zentalk_sim.protocol.errors import MALFORMED_REASONS
 from zentalk_sim.trace import events as ev
 
 _FATAL: Final = {"bad_utf8": 1007, "bad_length": 1002, "bad_code": 1003}
+_NO_FRAMES: Final = frozenset((*MALFORMED_REASONS, *_FATAL))
 
 
 @check("relay.silent_after_close", "R-12.1")
@@ -35,7 +36,7 @@ class SilentAfterClose(Check):
     on_close = on_abort = on_lost = _ended
 
 
-class _Owing(Check):
+class Owing(Check):
     """Base: a close that is due by the end of the group."""
 
     def begin(self) -> None:
@@ -45,6 +46,7 @@ class _Owing(Check):
         """The connection must now be closed with this code."""
         if self.world.conn(c).state in ("open", "challenged", "ready"):
             self.owed.setdefault(c, (code, event))
+            self.await_group_end()
 
     def on_close(self, event: ev.Close) -> None:
         found = self.owed.pop(event.c, None)
@@ -69,7 +71,7 @@ class _Owing(Check):
 
 
 @check("relay.close_bytes", "R-1.5")
-class CloseBytes(_Owing):
+class CloseBytes(Owing):
     """Bytes that are no frame close the connection: 1007 for bad UTF-8, 1002, 1003, 1009 (R-1.6, R-2.3)."""
 
     def in_any(self, event: ev.FrameIn) -> None:
@@ -83,7 +85,7 @@ class CloseBytes(_Owing):
 
 
 @check("relay.close_failed_auth", "R-4.2")
-class CloseFailedAuth(_Owing):
+class CloseFailedAuth(Owing):
     """AUTH_FAILED is followed by a close with 4000, and no other connection is closed with it."""
 
     def begin(self) -> None:
@@ -124,7 +126,7 @@ class CloseLimited(Check):
 
 
 @check("relay.close_suspended", "R-3.2")
-class CloseSuspended(_Owing):
+class CloseSuspended(Owing):
     """Suspending a user closes each of its connections with 4003 at once."""
 
     def on_control(self, event: ev.Control) -> None:
@@ -135,7 +137,7 @@ class CloseSuspended(_Owing):
 
 
 @check("relay.close_stop", "R-12.1")
-class CloseStop(_Owing):
+class CloseStop(Owing):
     """An orderly stop closes every connection with 1001."""
 
     def on_control(self, event: ev.Control) -> None:
@@ -146,12 +148,14 @@ class CloseStop(_Owing):
 
 
 @check("relay.close_replaced", "R-10.3")
-class CloseReplaced(_Owing):
+class CloseReplaced(Owing):
     """A device that connects again has its older connection closed with 1000 at AUTH_SUCCESS."""
+
+    out_types = frozenset(("AUTH_SUCCESS",))
 
     def out_any(self, event: ev.FrameOut) -> None:
         conn = self.world.conn(event.c)
-        if event.type != "AUTH_SUCCESS" or conn.state == "ended" or conn.user is None:
+        if conn.state == "ended" or conn.user is None:
             return
         older = self.world.places.get(conn.user, {}).get(conn.device)
         if older is not None and older != event.c and older not in self.asked:
@@ -166,6 +170,7 @@ class CloseReplaced(_Owing):
     def on_publish(self, event: ev.Publish) -> None:
         super().on_publish(event)
         self.asked[event.c] = None
+        self.await_group_end()
 
     def on_close(self, event: ev.Close) -> None:
         super().on_close(event)
@@ -178,8 +183,10 @@ class CloseReplaced(_Owing):
 
 
 @check("relay.close_malformed", "R-1.5")
-class CloseMalformed(_Owing):
+class CloseMalformed(Owing):
     """The tenth malformed frame in a row gets its ERROR and then a close with 1008, and no earlier one does."""
+
+    out_types = frozenset(("ERROR",))
 
     def begin(self) -> None:
         super().begin()
@@ -188,16 +195,18 @@ class CloseMalformed(_Owing):
 
     def on_begin(self, event: ev.Begin) -> None:
         for conn in event.image.connections if event.image is not None else ():
-            self.runs[conn.id] = conn.malformed_in_a_row
+            if conn.malformed_in_a_row:
+                self.runs[conn.id] = conn.malformed_in_a_row
 
     def in_any(self, event: ev.FrameIn) -> None:
-        if event.fault not in (*MALFORMED_REASONS, *_FATAL) and event.type != "PONG":
+        if event.c in self.runs and event.fault not in _NO_FRAMES and event.type != "PONG":
             self.errors[event.c] = event
+            self.await_group_end()
 
     def out_any(self, event: ev.FrameOut) -> None:
         conn = self.world.conn(event.c)
         cause = self.world.cause
-        if event.type != "ERROR" or event.payload is None or conn.state != "ready":
+        if event.payload is None or conn.state != "ready":
             return
         if type(cause) is not ev.FrameIn or cause.c != event.c:
             return

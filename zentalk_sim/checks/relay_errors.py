@@ -40,7 +40,8 @@ class LimitDetails(Check):
 
     def out_error(self, event: ev.FrameOut) -> None:
         payload = event.payload
-        if payload.error_code != "RATE_LIMITED":
+        if payload.error_code != "RATE_LIMITED" or type(self.world.cause) is ev.Control:
+            # What an operator, or a fault rule, has the relay say is not of a limit.
             return
         details = payload.details
         ready = self.world.conn(event.c).state == "ready"
@@ -60,12 +61,16 @@ class LimitDetails(Check):
 class AnswersSends(Check):
     """Every MESSAGE_SEND is answered at once: MESSAGE_ACK, ERROR or the connection's end."""
 
+    in_types = frozenset(("MESSAGE_SEND",))
+
     def begin(self) -> None:
         self.open: Any = None
 
     def in_any(self, event: ev.FrameIn) -> None:
-        good = event.type == "MESSAGE_SEND" and event.fault is None and not event.partial
+        good = event.fault is None and not event.partial
         self.open = event if good and self.world.conn(event.c).state == "ready" else None
+        if self.open is not None:
+            self.await_group_end()
 
     def out_message_ack(self, event: ev.FrameOut) -> None:
         if self.open is not None and event.payload.message_id.lower() == self.open.id:
@@ -104,6 +109,7 @@ class AnswersRequests(Check):
 
     def on_request(self, event: ev.Request) -> None:
         self.open = event
+        self.await_group_end()
 
     def on_response(self, event: ev.Response) -> None:
         if self.open is not None and event.r == self.open.r:
@@ -132,6 +138,7 @@ class AnswersSubscriptions(Check):
         if self.world.conn(event.c).state == "ready":
             topics = [topic for topic in event.payload.topics[:1000] if topic.startswith("presence:")]
             self.wanted = {topic.partition(":")[2].lower(): event for topic in topics}
+            self.await_group_end()
 
     def out_presence_update(self, event: ev.FrameOut) -> None:
         asked = self.wanted.get(event.payload.user_id.lower())

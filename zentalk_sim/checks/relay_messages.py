@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
+from msgspec import UNSET
+
 from zentalk_sim.checks.client_messages import fetched_ids
-from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.checks.registry import Check, Recent, check, mark
 from zentalk_sim.checks.world import claims_of
 from zentalk_sim.trace import events as ev
 
@@ -17,12 +20,15 @@ _LONG_S = 3_600
 class AckStored(Check):
     """MESSAGE_ACK is sent only for what the store holds: a copy for each device it tells of."""
 
+    notes = frozenset(("copies.stored",))
+
     def begin(self) -> None:
         self.stored: dict[str, Any] = {}
 
     def on_note(self, event: ev.Note) -> None:
         if event.name == "copies.stored" and event.message_id is not None:
             self.stored[event.message_id.lower()] = event
+            self.await_group_end()
 
     def out_message_ack(self, event: ev.FrameOut) -> None:
         payload = event.payload
@@ -49,7 +55,7 @@ class AckOnce(Check):
         if event.payload.status == "queued":
             message_id = event.payload.message_id.lower()
             before = self.acked.get(message_id)
-            self.acked[message_id] = event
+            self.acked[message_id] = mark(event)
             if before is None or not self.world.still_indexed(before.t):
                 self.seen()
             else:
@@ -73,44 +79,22 @@ class AckSame(Check):
             self.judge(same, f"differs from the first ACK in line {first[2]}", event)
 
 
-class _Sends(Check):
-    """Base: each message's MESSAGE_SEND, until it is acknowledged."""
-
-    def begin(self) -> None:
-        self.send: Any = None
-
-    def in_message_send(self, event: ev.FrameIn) -> None:
-        self.send = event
-
-    def on_group_end(self, following: Any) -> None:
-        self.send = None
-
-    def out_message_ack(self, event: ev.FrameOut) -> None:
-        send = self.send
-        if send is not None and event.payload.status == "queued" and event.payload.message_id.lower() == send.id:
-            self.accepted(send, event)
-
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
-        """The relay has taken this message."""
-        raise NotImplementedError
-
-
 @check("relay.fan_out", "R-6.2")
-class FanOut(_Sends):
+class FanOut(Check):
     """An accepted message is pushed at once to every connected device of its recipient."""
 
     def begin(self) -> None:
-        super().begin()
         self.owed: dict[int, Any] = {}
         self.message_id = ""
 
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+    def on_accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
         world = self.world
         begin = world.begin
-        if begin is None or not begin.whole:
+        if ack.payload.status != "queued" or begin is None or not begin.whole:
             return
         sender = world.conn(send.c)
         self.message_id = send.id
+        self.await_group_end()
         for device, c in world.places.get(send.payload.to.lower(), {}).items():
             conn = world.conns.get(c)
             if conn is None or (conn.user == sender.user and device == sender.device):
@@ -129,7 +113,6 @@ class FanOut(_Sends):
             self.seen()
 
     def on_group_end(self, following: Any) -> None:
-        super().on_group_end(following)
         for c, ack in self.owed.items():
             self.broken(f"not pushed to connection {c}", ack)
         self.owed.clear()
@@ -158,9 +141,11 @@ class Order(Check):
             return
         before = self.last.get(event.c)
         if before is None or order > before[0]:
-            self.last[event.c] = (order, event)
-        held = before is None or order > before[0]
-        self.judge(held, "pushed after one that was accepted later", *([before[1]] if before else []), event)
+            self.last[event.c] = (order, mark(event))
+        if before is None or order > before[0]:
+            self.exercised += 1
+        else:
+            self.broken("pushed after one that was accepted later", *([before[1]] if before else []), event)
 
     def on_lost(self, event: ev.Lost) -> None:
         self.last.pop(event.c, None)
@@ -188,16 +173,17 @@ class FetchOrder(Check):
 
 
 @check("relay.content", "R-6.1")
-class Content(_Sends):
+class Content(Check):
     """MESSAGE_NEW brings what was sent: ciphertext, nonce, type, sender, and the ACK's server_timestamp."""
 
     def begin(self) -> None:
-        super().begin()
         # Of the ciphertext its hash is enough: memory stays small.
         self.sent: Recent[str, tuple[Any, ...]] = Recent()
 
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+    def on_accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
         payload = send.payload
+        if ack.payload.status != "queued":
+            return
         sender = self.world.conn(send.c).user
         told = (hash(payload.ciphertext), payload.nonce, payload.message_type, ack.payload.server_timestamp, sender)
         self.sent[send.id] = told
@@ -208,6 +194,29 @@ class Content(_Sends):
             p = event.payload
             got = (hash(p.ciphertext), p.nonce, p.message_type, p.timestamp, p.sender if told[4] else None)
             self.judge(got == told, "differs from what was sent", event)
+
+
+@check("relay.conversation_id", "R-6.4")
+class ConversationId(Check):
+    """MESSAGE_NEW names the conversation that was named, or else the one that its two users have."""
+
+    def begin(self) -> None:
+        self.named: Recent[str, str] = Recent()
+
+    def on_accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+        user, payload = self.world.conn(send.c).user, send.payload
+        if ack.payload.status != "queued" or user is None:
+            return
+        if payload.conversation_id is not UNSET:
+            self.named[send.id] = payload.conversation_id
+            return
+        both = "".join(sorted((user.lower(), payload.to.lower())))
+        self.named[send.id] = f"conv_{sha256(both.encode()).hexdigest()[:16]}"
+
+    def out_message_new(self, event: ev.FrameOut) -> None:
+        named, told = self.named.get(event.id), event.payload.conversation_id
+        if named is not None:
+            self.judge(told == named, f"tells {told}, it is {named}", event)
 
 
 @check("relay.delivered_once", "R-6.3")
@@ -221,7 +230,7 @@ class DeliveredOnce(Check):
         payload = event.payload
         key = (self.world.conn(event.c).device, payload.message_id.lower(), payload.device_id.lower())
         before = self.told.get(key)
-        self.told[key] = event
+        self.told[key] = mark(event)
         # An id that the index forgets soon may be accepted anew, and its receipts come anew.
         if self.world.config.mailbox.retention_s >= _LONG_S:
             self.judge(before is None, f"told again, first in line {before.line if before else 0}", event)
@@ -237,7 +246,7 @@ class ReadOnce(Check):
     def out_message_read(self, event: ev.FrameOut) -> None:
         key = (self.world.conn(event.c).device, event.payload.message_id.lower())
         before = self.told.get(key)
-        self.told[key] = event
+        self.told[key] = mark(event)
         # An id that the index forgets soon may be accepted anew, and its receipts come anew.
         if self.world.config.mailbox.retention_s >= _LONG_S:
             self.judge(before is None, f"told again, first in line {before.line if before else 0}", event)
@@ -246,6 +255,8 @@ class ReadOnce(Check):
 @check("relay.receipt_fan_out", "R-6.3")
 class ReceiptFanOut(Check):
     """The receipt of a message goes at once to every connected device of its sender."""
+
+    notes = frozenset(("messages.delivered",))
 
     def begin(self) -> None:
         self.senders: Recent[str, str] = Recent()
@@ -262,6 +273,7 @@ class ReceiptFanOut(Check):
         if event.name == "messages.delivered" and sender and begin is not None and begin.whole:
             for c in self.world.places.get(sender, {}).values():
                 self.owed[c, message_id] = event
+                self.await_group_end()
 
     def out_message_delivered(self, event: ev.FrameOut) -> None:
         if self.owed.pop((event.c, event.payload.message_id.lower()), None) is not None:
@@ -282,12 +294,14 @@ class ReceiptFanOut(Check):
 class FetchKnown(Check):
     """What a device fetches it has not confirmed before."""
 
+    notes = frozenset(("copies.confirmed",))
+
     def begin(self) -> None:
         self.confirmed: Recent[tuple[str, str, str], Any] = Recent()
 
     def on_note(self, event: ev.Note) -> None:
         if event.name == "copies.confirmed" and event.user and event.device and event.message_id:
-            self.confirmed[event.user, event.device, event.message_id.lower()] = event
+            self.confirmed[event.user, event.device, event.message_id.lower()] = mark(event)
 
     def on_response(self, event: ev.Response) -> None:
         asked = self.world.requests.get(event.r)

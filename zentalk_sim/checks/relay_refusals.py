@@ -6,68 +6,45 @@ from collections import deque
 from typing import Any
 
 from zentalk_sim.checks.client_messages import hash_of
-from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.checks.registry import Check, Recent, check, mark
 from zentalk_sim.protocol.config import Ceiling, Limit
 from zentalk_sim.trace import events as ev
 
 
-class _Accepting(Check):
-    """Base: the MESSAGE_SEND of the group, and the ACK that takes it."""
-
-    def begin(self) -> None:
-        self.send: Any = None
-
-    def in_any(self, event: ev.FrameIn) -> None:
-        good = event.type == "MESSAGE_SEND" and event.payload is not None
-        self.send = event if good and self.world.conn(event.c).state == "ready" else None
-
-    def on_group_end(self, following: Any) -> None:
-        self.send = None
-
-    def out_message_ack(self, event: ev.FrameOut) -> None:
-        send = self.send
-        if send is not None and send.c == event.c and event.payload.message_id.lower() == send.id:
-            self.accepted(send, event)
-
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
-        """The relay took this message."""
-        raise NotImplementedError
-
-
 @check("relay.refuses_seq", "R-5.4")
-class RefusesSeq(_Accepting):
+class RefusesSeq(Check):
     """A message whose seq is not above the session's last is not acknowledged."""
 
     def begin(self) -> None:
-        super().begin()
         self.last: Recent[str, int] = Recent(200_000)
         self.before = 0
 
     def in_any(self, event: ev.FrameIn) -> None:
-        super().in_any(event)
+        if event.seq is None:
+            return
         conn = self.world.conn(event.c)
         self.before = self.last.get(conn.session_id) or 0
-        if event.seq is not None and conn.session_id and conn.state == "ready":
+        if conn.session_id and conn.state == "ready":
             self.last[conn.session_id] = max(self.before, event.seq)
 
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+    def on_accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
         if send.seq is not None:
             self.judge(send.seq > self.before, f"seq {send.seq} taken after {self.before}", send, ack)
 
 
 @check("relay.refuses_time", "R-1.4")
-class RefusesTime(_Accepting):
+class RefusesTime(Check):
     """A message whose timestamp is outside the time window is not acknowledged."""
 
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+    def on_accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
         self.judge(self.world.near(send, send.timestamp), "a timestamp out of the window was taken", send, ack)
 
 
 @check("relay.refuses_mac", "R-5.3")
-class RefusesMac(_Accepting):
+class RefusesMac(Check):
     """A message with a wrong MAC, or where one is required without, is not acknowledged."""
 
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+    def on_accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
         world = self.world
         if send.mac is None:
             required = world.config.integrity == "require" and not send.binary
@@ -81,51 +58,49 @@ class RefusesMac(_Accepting):
 
 
 @check("relay.refuses_nonce", "R-5.5")
-class RefusesNonce(_Accepting):
+class RefusesNonce(Check):
     """A nonce accepted before from the same sender is not taken under another id."""
 
     def begin(self) -> None:
-        super().begin()
         self.held: Recent[tuple[str, bytes], tuple[str, Any]] = Recent()
 
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+    def on_accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
         user = self.world.conn(send.c).user
         if user is None or ack.payload.status != "queued":
             return
         before = self.held.get((user, send.payload.nonce))
         if before is None or send.t - before[1].t > self.world.config.dedup.window_s * 1_000_000:
-            self.held[user, send.payload.nonce] = (send.id, ack)
+            self.held[user, send.payload.nonce] = (send.id, mark(ack))
             self.seen()
         else:
             self.judge(before[0] == send.id, "a nonce was taken for a second message", before[1], ack)
 
 
 @check("relay.refuses_other_content", "R-5.6")
-class RefusesOtherContent(_Accepting):
+class RefusesOtherContent(Check):
     """An id accepted before is not acknowledged with other content."""
 
     def begin(self) -> None:
-        super().begin()
-        self.held: Recent[str, tuple[bytes, Any]] = Recent()
+        self.held: Recent[str, tuple[int, Any]] = Recent()
 
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+    def on_accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
         user = self.world.conn(send.c).user
         if user is None:
             return
         hashed = hash_of(send.payload, user)
         before = self.held.get(send.id)
         if before is None or not self.world.still_indexed(before[1].t):
-            self.held[send.id] = (hashed, ack)
+            self.held[send.id] = (hashed, mark(ack))
         else:
             text = f"acknowledged with other content than in line {before[1].line}"
             self.judge(before[0] == hashed, text, send, ack)
 
 
 @check("relay.refuses_expired", "R-9.1")
-class RefusesExpired(_Accepting):
+class RefusesExpired(Check):
     """No message is acknowledged once the session token's grace is over."""
 
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+    def on_accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
         conn = self.world.conn(send.c)
         if conn.expires_ms:
             over_us = conn.expires_ms * 1000 + self.world.config.token.grace_s * 1_000_000
@@ -163,20 +138,21 @@ class _Admitted:
 
 
 @check("relay.limits", "R-10.1")
-class Limits(_Accepting):
+class Limits(Check):
     """Of messages, receipts, presence and subscriptions no device is admitted more than its limit and burst."""
 
+    in_types = frozenset(("PRESENCE_SET", "SUBSCRIBE", "UNSUBSCRIBE"))
+
     def begin(self) -> None:
-        super().begin()
         self.states: Recent[tuple[str, str, str], _Admitted] = Recent(200_000)
         self.open: Any = None
 
     def in_any(self, event: ev.FrameIn) -> None:
-        super().in_any(event)
-        good = event.type in ("PRESENCE_SET", "SUBSCRIBE", "UNSUBSCRIBE") and event.payload is not None
-        self.open = event if good and self.world.conn(event.c).state == "ready" else None
+        self.open = event if event.payload is not None and self.world.conn(event.c).state == "ready" else None
+        if self.open is not None:
+            self.await_group_end()
 
-    def accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
+    def on_accepted(self, send: ev.FrameIn, ack: ev.FrameOut) -> None:
         if ack.payload.status == "queued":
             self._admitted("send_message", send, ack)
 
@@ -191,7 +167,6 @@ class Limits(_Accepting):
     on_close = on_abort = _ended
 
     def on_group_end(self, following: Any) -> None:
-        super().on_group_end(following)
         taken, self.open = self.open, None
         begin = self.world.begin
         if taken is not None and begin is not None and begin.whole:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.checks.registry import Check, Recent, check, mark
 from zentalk_sim.protocol import control
 from zentalk_sim.protocol.identity import auth_signed_data
 from zentalk_sim.trace import events as ev
@@ -85,7 +85,10 @@ class SeqOut(Check):
             if session and event.seq is not None:
                 self.last[session] = event.seq
             return
-        self.judge(event.seq == last + 1, f"{event.type}: seq {event.seq} after {last}", event)
+        if event.seq == last + 1:
+            self.exercised += 1
+        else:
+            self.broken(f"{event.type}: seq {event.seq} after {last}", event)
         self.last[session] = last + 1 if event.seq is None else event.seq
 
 
@@ -106,7 +109,10 @@ class Envelope(Check):
         elif event.type != "MESSAGE_NEW":
             before = self.ids.get((event.c, event.id))
             self.ids[event.c, event.id] = event.line
-            self.judge(before is None, f"{event.type}: the id of line {before} again", event)
+            if before is None:
+                self.exercised += 1
+            else:
+                self.broken(f"{event.type}: the id of line {before} again", event)
 
 
 @check("relay.text_payload", "R-2.2")
@@ -122,6 +128,8 @@ class TextPayload(Check):
 class AuthVerdict(Check):
     """AUTH_SUCCESS follows an AUTH_RESPONSE that verifies, and nothing else."""
 
+    out_types = frozenset(("AUTH_SUCCESS",))
+
     def begin(self) -> None:
         self.answers: dict[int, Any] = {}
 
@@ -130,10 +138,6 @@ class AuthVerdict(Check):
             self.answers[event.c] = event
 
     def out_any(self, event: ev.FrameOut) -> None:
-        if event.type == "AUTH_SUCCESS":
-            self._judge(event)
-
-    def _judge(self, event: ev.FrameOut) -> None:
         conn = self.world.conn(event.c)
         answer = self.answers.pop(event.c, None)
         begin = self.world.begin
@@ -208,7 +212,7 @@ class Resume(Check):
             return
         held = self.issued.get(conn.device)
         payload = event.payload
-        self.issued[conn.device] = (payload.resume_token, payload.session_id, None, event)
+        self.issued[conn.device] = (payload.resume_token, payload.session_id, None, mark(event))
         if not payload.resumed:
             return
         if held is None:

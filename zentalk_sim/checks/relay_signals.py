@@ -59,6 +59,7 @@ class _Settings(Check):
         if conn.state == "ready" and conn.user is not None:
             self.before = (event.c, conn.user, self.status.get(conn.user))
             self.status[conn.user] = event.payload.status
+            self.await_group_end()
 
     def out_error(self, event: ev.FrameOut) -> None:
         if self.before is not None and self.before[0] == event.c:
@@ -114,6 +115,7 @@ class TypingStop(Check):
             key = (event.c, event.payload.conversation_id, event.payload.user_id)
             self.due.pop(key, None)
             self.due[key] = (due_us, event)
+            self.await_group_end()
 
     def out_typing_stop(self, event: ev.FrameOut) -> None:
         key = (event.c, event.payload.conversation_id, event.payload.user_id)
@@ -121,9 +123,12 @@ class TypingStop(Check):
             self.seen()
 
     def on_group_end(self, following: Any) -> None:
+        # By the node's own clock, which its inputs tell.
+        now_us = 0 if self.world.cause is None else self.world.cause.t
         while self.due:
             key, (due_us, event) = next(iter(self.due.items()))
-            if due_us + _SLACK_US > self.world.now:
+            if due_us + _SLACK_US > now_us:
+                self.await_group_end()
                 return
             del self.due[key]
             self.broken(f"no TYPING_STOP to connection {key[0]}, due at {due_us} µs", event)
@@ -149,8 +154,10 @@ class TypingStop(Check):
             self.due.clear()
 
 
-class _Contacts(Check):
+class Contacts(Check):
     """Base: who is whose contact."""
+
+    notes = frozenset(("copies.stored",))
 
     def begin(self) -> None:
         self.contacts: dict[str, dict[str, None]] = {}
@@ -166,7 +173,9 @@ class _Contacts(Check):
             self.contacts[address] = dict(user.contacts)
 
     def meet(self, one: str, other: str) -> None:
-        """Two users are contacts."""
+        """Two users are contacts; nobody is their own."""
+        if one == other:
+            return
         self.contacts.setdefault(one, {})[other] = None
         self.contacts.setdefault(other, {})[one] = None
 
@@ -188,7 +197,7 @@ class _Contacts(Check):
 
 
 @check("relay.presence_contacts", "R-7.2")
-class PresenceContacts(_Contacts):
+class PresenceContacts(Contacts):
     """Presence is told to contacts only."""
 
     def out_presence_update(self, event: ev.FrameOut) -> None:
@@ -199,7 +208,7 @@ class PresenceContacts(_Contacts):
 
 
 @check("relay.key_change", "R-7.5")
-class KeyChangeReaders(_Contacts):
+class KeyChangeReaders(Contacts):
     """KEY_CHANGE goes to contacts of its user, and to who subscribed to that user's keys."""
 
     def begin(self) -> None:

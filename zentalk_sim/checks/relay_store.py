@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from zentalk_sim.checks.client_messages import fetched_ids
-from zentalk_sim.checks.registry import Check, Recent, check
+from zentalk_sim.checks.registry import Check, Recent, check, mark
 from zentalk_sim.checks.world import claims_of
 from zentalk_sim.protocol import control
 from zentalk_sim.trace import events as ev
@@ -21,9 +21,19 @@ Box = dict[str, int]
 class _Mailboxes(Check):
     """Base: what each device's mailbox must hold, for users whose devices are all known."""
 
+    notes = frozenset(
+        (
+            "copies.stored",
+            "copies.confirmed",
+            "copies.dropped.overflow",
+            "copies.dropped.expired",
+            "copies.dropped.device_removed",
+            "connections.authenticated",
+        )
+    )
+
     def begin(self) -> None:
         self.boxes: dict[tuple[str, str], Box] = {}
-        self.send: Any = None
 
     def on_begin(self, event: ev.Begin) -> None:
         image = event.image
@@ -39,12 +49,6 @@ class _Mailboxes(Check):
     def knows(self, user: str) -> bool:
         """Whether all devices of a user are known."""
         return self.judged and self.world.person(user).known
-
-    def in_any(self, event: ev.FrameIn) -> None:
-        self.send = event if event.type == "MESSAGE_SEND" and event.payload is not None else None
-
-    def on_request(self, event: ev.Request) -> None:
-        self.send = None
 
     def _sender_device(self, user: str) -> str | None:
         """The device that sends to its own user, which gets no copy."""
@@ -107,6 +111,7 @@ class Accounted(_Mailboxes):
         self._nothing_announced()
         if event.type == "AUTH_SUCCESS" and self.world.conn(event.c).user is not None:
             self.success = event
+            self.await_group_end()
 
     def on_group_end(self, following: Any) -> None:
         if type(following) is not ev.Crash:
@@ -152,7 +157,7 @@ class Retention(Check):
 
     def out_message_ack(self, event: ev.FrameOut) -> None:
         if event.payload.status == "queued":
-            self.accepted[event.payload.message_id.lower()] = event
+            self.accepted[event.payload.message_id.lower()] = mark(event)
 
     def _still_kept(self, message_id: str, event: Any) -> None:
         ack = self.accepted.get(message_id)
@@ -183,6 +188,7 @@ class DropsNoted(_Mailboxes):
         super().on_note(event)
         if event.name == "copies.stored":
             self.grown, self.stored = event.user, event
+            self.await_group_end()
 
     def on_group_end(self, following: Any) -> None:
         user, self.grown = self.grown, None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,7 +21,8 @@ from zentalk_sim.protocol.identity import address_of
 from zentalk_sim.trace import events as ev
 
 _MOST_UNANSWERED = 2_000
-_DEVICE_PATH = re.compile(r"/api/devices/([0-9a-fA-F-]{36})\Z")
+_INPUTS = frozenset(ev.INPUTS)
+DEVICE_PATH = re.compile(r"/api/devices/([0-9a-fA-F-]{36})\Z")
 
 
 class Conn:
@@ -75,6 +77,12 @@ class Claims(Struct):
     sub: str = ""
     device_id: str = ""
     exp: int = 0
+    iat: int = 0
+    session_id: str = ""
+
+
+# Made once, by whoever imports: see ``zentalk_sim.trace.event_reader``, whose traces are checked in threads too.
+_decode_claims = msgspec.json.Decoder(Claims).decode
 
 
 def claims_of(token: str | None) -> Claims | None:
@@ -83,7 +91,7 @@ def claims_of(token: str | None) -> Claims | None:
     if len(parts) != 3:
         return None
     try:
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(parts[1] + "=="), type=Claims)
+        claims = _decode_claims(base64.urlsafe_b64decode(parts[1] + "=="))
     except (ValueError, msgspec.MsgspecError, RecursionError):
         return None
     claims.sub, claims.device_id = claims.sub.lower(), claims.device_id.lower()
@@ -97,6 +105,14 @@ class Person:
         self.devices: dict[str, None] = {}
         self.known = False
         """All devices are known: registered in the trace, or in its snapshot."""
+
+
+class _Conns(dict[int, Conn]):
+    """Connections by their number; one that is looked up comes into being."""
+
+    def __missing__(self, c: int) -> Conn:
+        found = self[c] = Conn(c, False)
+        return found
 
 
 class World:
@@ -113,25 +129,22 @@ class World:
         self.config = RelayConfig()
         self.client = ClientConfig()
         self.crypto: Crypto = Ed25519()
-        self.conns: dict[int, Conn] = {}
+        self.conns: dict[int, Conn] = _Conns()
+        self.conn: Callable[[int], Conn] = self.conns.__getitem__
+        """A connection; one first heard of amid its life is not ``known``. Called more often than all else."""
         self.people: dict[str, Person] = {}
         self.places: dict[str, dict[str, int]] = {}
         """User → device → connection, of those authenticated and not ended."""
         self.cause: Any = None
         """The input whose group this is."""
         self.requests: dict[int, ev.Request] = {}
+        self.awaiting: list[Any] = []
+        """Checks that want to hear of this group's end."""
         self.skip_pings_until_us = 0
         self.tells_states = False
         """A simulation that says what its clients' states are, and what its applications show."""
 
     # --- looking ------------------------------------------------------------------------------------
-
-    def conn(self, c: int) -> Conn:
-        """A connection; one first heard of amid its life is not ``known``."""
-        found = self.conns.get(c)
-        if found is None:
-            found = self.conns[c] = Conn(c, False)
-        return found
 
     def person(self, user: str) -> Person:
         """A user."""
@@ -156,6 +169,13 @@ class World:
     def still_indexed(self, then_us: int) -> bool:
         """Whether the relay's index still holds a message accepted then, and so must know it (R-5.6, R-6.5)."""
         return self.now - then_us < self.config.mailbox.retention_s * 1_000_000
+
+    @property
+    def send(self) -> ev.FrameIn | None:
+        """The well-formed MESSAGE_SEND that this group answers, if that is its input."""
+        cause = self.cause
+        good = type(cause) is ev.FrameIn and cause.type == "MESSAGE_SEND" and cause.payload is not None
+        return cause if good else None
 
     @property
     def comparable(self) -> bool:
@@ -203,7 +223,7 @@ class World:
             self._heard(event)
         elif kind is ev.State:
             self.tells_states = True
-        if kind in ev.INPUTS:
+        if kind in _INPUTS:
             self.cause = event
 
     def _heard(self, event: ev.FrameIn) -> None:
@@ -362,7 +382,7 @@ class World:
                 return
             if isinstance(device, str):
                 self._register(claims.sub, device.lower())
-        elif asked.method == "DELETE" and (found := _DEVICE_PATH.match(asked.path)):
+        elif asked.method == "DELETE" and (found := DEVICE_PATH.match(asked.path)):
             self.person(claims.sub).devices.pop(found.group(1).lower(), None)
 
     def _token_given(self, body: Any) -> None:

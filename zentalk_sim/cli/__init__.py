@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -68,4 +70,12 @@ def zsim() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The ``zsim`` command: runs it and ends the process with its exit code."""
-    sys.exit(int(errors.run(zsim, arguments, "zsim")))
+    sys.exit(int(errors.run(zsim, arguments, "zsim", _leave_at_once)))
+
+
+def _leave_at_once(code: int) -> None:
+    """End the process: files are closed by now, and what is in memory the system frees quicker than we do."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -37,8 +37,17 @@ class NotHeld(Exception):
     """The command did its work, and a threshold, check or verification failed; what failed has been printed."""
 
 
-def run(command: click.Command, arguments: Sequence[str] | None, name: str) -> int:
-    """Run ``command`` and return its exit code, its messages having gone to stderr."""
+def run(
+    command: click.Command,
+    arguments: Sequence[str] | None,
+    name: str,
+    leave: Callable[[int], object] | None = None,
+) -> int:
+    """Run ``command`` and return its exit code, its messages having gone to stderr.
+
+    ``leave`` is called with the exit code of an interrupted command while all it made still stands: to end the process
+    there and then, since to free the objects of a large run takes seconds.
+    """
     try:
         result = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except NotHeld:
@@ -51,6 +60,8 @@ def run(command: click.Command, arguments: Sequence[str] | None, name: str) -> i
         return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
+        if leave is not None:
+            leave(Exit.INTERRUPTED)
         return Exit.INTERRUPTED
     except SystemExit:
         # click's answer to a reader that has gone (`zsim metrics | head`), which is no error of the command's.

@@ -116,7 +116,7 @@ def _live_again(
             world_of=whatif.world_of(lifted, made.append),
         )
         lived = relay_view(read_events(outcome.folder / "trace.jsonl"))
-        data = as_data(recorded, lived, lifted.left_out, made[0].skipped)
+        data = as_data(recorded, lived, lifted.left_out, made[0].skipped, lifted.waiting.count)
         (outcome.folder / "side_by_side.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise InvalidFile(f"{error.filename or out or 'runs'}: cannot be written: {error.strerror}") from None
@@ -126,7 +126,7 @@ def _live_again(
         from zentalk_sim.report.summary import results_table
 
         click.echo(results_table(outcome.summary))
-        click.echo(as_text(recorded, lived, lifted.left_out, made[0].skipped))
+        click.echo(as_text(recorded, lived, lifted.left_out, made[0].skipped, lifted.waiting.count))
         click.echo(f"report:     {outcome.folder / 'report.html'}")
         click.echo(f"run folder: {outcome.folder}")
     if outcome.failed_thresholds or any(not check["held"] for check in outcome.summary.get("checks", ())):

@@ -31,7 +31,8 @@ def command(files: tuple[str, ...], settings: tuple[str, ...]) -> None:
         except InvalidFile as error:
             faults.append(error.message)
             continue
-        size = f"{experiment.population.devices} devices, {experiment.relay.nodes} nodes"
+        devices, nodes = experiment.population.devices, experiment.relay.nodes
+        size = f"{devices} device{'s'[: devices != 1]}, {nodes} node{'s'[: nodes != 1]}"
         click.echo(f"{path}: {experiment.name}: {size}, {format_duration(experiment.duration_us)}: valid{swept}")
     if faults:
         raise InvalidFile("\n".join(faults))

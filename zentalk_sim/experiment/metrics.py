@@ -183,6 +183,11 @@ COUNTS: Final[tuple[Metric, ...]] = (
         "upgrades refused with 503 by a node whose memory is full (`relay.ingress.memory.limit`)",
         _CONNECTIONS,
     ),
+    _count(
+        "requests.refused_for_memory",
+        "REST connections refused with 503, at their first request, by a node whose memory is full",
+        "REST connections, whole run",
+    ),
     _count("connections.auth_failed", "authentications answered with AUTH_FAILED (R-4.2)", _CONNECTIONS),
     _count("connections.auth_timeout", "connections without an AUTH_RESPONSE in time (R-4.3)", _CONNECTIONS),
     _count("connections.syn_dropped", "SYNs dropped by a full accept backlog", "SYNs, whole run"),

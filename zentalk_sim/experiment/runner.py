@@ -25,7 +25,7 @@ from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.sampler import Sampler
 from zentalk_sim.model.tracer import Tracer, open_trace
 from zentalk_sim.model.world import START_US, World
-from zentalk_sim.report.results import CheckResult, Results, ThresholdResult, check_ledgers, write_run
+from zentalk_sim.report.results import CheckResult, Results, ThresholdResult, check_ledgers, clear_earlier, write_run
 from zentalk_sim.report.summary import summarise
 from zentalk_sim.trace.tables import CONNECTIONS, MESSAGES, SCHEMAS, TIMESERIES, TableWriter
 
@@ -64,8 +64,7 @@ def run_experiment(
     and no summary.
     """
     folder = out if out is not None else default_folder(experiment)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "experiment.yaml").write_text(writer.to_yaml(experiment), encoding="utf-8")
+    prepare(folder, experiment)
     tables = {schema.name: TableWriter(schema, folder / schema.file_name) for schema in SCHEMAS}
     with open_trace(folder / "trace.jsonl", trace) as tracer:
         try:
@@ -83,6 +82,13 @@ def run_experiment(
     )
     failed = [threshold.id for threshold in results.thresholds if not threshold.held]
     return RunOutcome(folder, summarise(results), failed, results)
+
+
+def prepare(folder: Path, experiment: Experiment) -> None:
+    """Make a run's folder and write ``experiment.yaml``, nothing of an earlier run beside it. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clear_earlier(folder)
+    (folder / "experiment.yaml").write_text(writer.to_yaml(experiment), encoding="utf-8")
 
 
 def simulate(

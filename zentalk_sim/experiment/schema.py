@@ -47,7 +47,7 @@ class Memory(Section, frozen=True, kw_only=True):
     """What a node's connections take of its memory: the series `memory_bytes`, and a bound on it."""
 
     limit_bytes: Positive | None = None
-    """Above this a node refuses upgrades with 503, and keeps the connections it has; null: it has room for all."""
+    """Above this a node refuses new connections with 503 and keeps those it has; null: it has room for all."""
     connection_bytes: Count = 16_384
     """Of a connection's socket in the kernel, its parser and its session, when idle."""
     tls_bytes: Count = 40_960

@@ -377,7 +377,7 @@ def _write(laid: Plan, outcome: Outcome, folder: Path) -> None:
     sweep = outcome.sweep
     write_frame(sweep.cells, folder / TABLE)
     write_frame(sweep.intervals, folder / INTERVALS)
-    (folder / "summary.json").write_bytes(dump_json(sweep.summary()))
+    (folder / "summary.json").write_bytes(dump_json(sweep.summary))
     manifest = {
         "again": command_of(laid),
         "cells_run": outcome.ran,

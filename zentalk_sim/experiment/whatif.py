@@ -1,8 +1,9 @@
 """A recorded session lived again: the clients' own actions in a world of the simulator, over other settings.
 
 The experiment is made from the recording (its protocol settings, its users and devices, a network that costs nothing)
-and a fragment laid over it. Who takes part and what they do comes from the recording alone, so a fragment that speaks
-of either is refused. Message ids are drawn anew; whoever reads a message reads the one that stands for it.
+and a fragment laid over it. What waited in the mailboxes as it began waits here, too, as long ago and under its own
+ids. Who takes part and what they do comes from the recording alone, so a fragment that speaks of either is refused.
+Message ids are drawn anew; whoever reads a message reads the one that stands for it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from zentalk_sim.model.population import Member, Person, ip_of, pick_weighted, r
 from zentalk_sim.model.workload import Conduct, ciphertext
 from zentalk_sim.model.world import World
 from zentalk_sim.network.profile import LinkProfile
+from zentalk_sim.protocol.frames import RELAY_FRAMES
+from zentalk_sim.protocol.records import Notice
 from zentalk_sim.trace.lift import Action, Lifted
 
 NETWORK: Final = "recorded"
@@ -164,7 +167,33 @@ class RelivedWorld(World):
         register(members, self.store, self.start_us)
         for address, user in self.lifted.users.items():
             self.store.users[address].settings = user.settings
+        self._carry_over()
         return members
+
+    def _carry_over(self) -> None:
+        """Put what waited when the recording began into the mailboxes, its instants moved to this world's time."""
+        waiting = self.lifted.waiting
+        later_us = self.start_us - waiting.began_us
+        for message in waiting.messages:
+            assert message.body is not None
+            carried = msgspec.structs.replace(
+                message,
+                accepted_us=message.accepted_us + later_us,
+                body=msgspec.structs.replace(message.body, timestamp=message.body.timestamp + later_us // 1000),
+                copies=0,
+                delivered_to=list(message.delivered_to),
+            )
+            self.store.add_message(carried, waiting.copies[message.id])
+            self.store.set_conversation(carried.conversation_id, (carried.sender, carried.recipient))
+            self.store.counters.accepted = max(self.store.counters.accepted, carried.order)
+        limit = self.experiment.relay.protocol.mailbox.max_notices
+        for address, device_id, notice in waiting.notices:
+            kept = Notice(notice.type, msgspec.convert(notice.payload, RELAY_FRAMES[notice.type]))
+            self.store.add_notice((address, device_id), kept, limit)
+        # The ledger of copies begins with what is there.
+        self.recorder.count("copies.stored", waiting.count)
+        self.recorder.count("copies.carried_over", waiting.count)
+        self.recorder.copies_pending += waiting.count
 
     def conduct_of(self, members: list[Member]) -> Conduct:
         """The recorded actions."""

@@ -182,10 +182,16 @@ def matching(events: Iterable[FaultEvent], match: Match) -> list[int]:
     return found
 
 
+def _weight(difference: Difference) -> int:
+    weight = _WEIGHT.get(difference.path, 1)
+    return weight + 2 if difference.got is None and weight > 1 else weight
+
+
 def nearest_misses(events: Iterable[FaultEvent], match: Match, limit: int = 3) -> list[Miss]:
     """The events that come nearest to the match without being it: fewest differences first, then the earliest.
 
-    A difference in what kind of event it is (event, type, method, path) counts as three.
+    A difference in what kind of event it is (event, type, method, path) counts as three, and as five where there is no
+    such thing: who looks for a frame is told of frames before anything else.
     """
     matcher = Matcher(match)
     ranked: list[tuple[int, int, tuple[Difference, ...]]] = []
@@ -198,7 +204,7 @@ def nearest_misses(events: Iterable[FaultEvent], match: Match, limit: int = 3) -
             if out_of_turn is None:
                 continue
             differences = [out_of_turn]
-        distance = sum(_WEIGHT.get(difference.path, 1) for difference in differences)
+        distance = sum(_weight(difference) for difference in differences)
         if len(ranked) < limit or distance < ranked[-1][0]:
             # Few are kept, so that a journal of 100 000 entries costs one pass and no memory.
             ranked.append((distance, index, tuple(differences)))

@@ -74,6 +74,8 @@ class Ruleset:
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
         self._at: dict[str, tuple[_Entry, ...]] = dict.fromkeys(EVENTS, ())
+        self.are_at_frames = False
+        """Whether any rule could ever fire at a frame, either way; ``has_rules_at`` says at which."""
         self._next_number = 1
 
     def __len__(self) -> int:
@@ -119,6 +121,7 @@ class Ruleset:
 
     def _index(self) -> None:
         self._at = {event: tuple(e for e in self._entries if event in e.rule.events) for event in EVENTS}
+        self.are_at_frames = self.has_rules_at("frame_in") or self.has_rules_at("frame_out")
 
     # --- asking --------------------------------------------------------------------------------------
 

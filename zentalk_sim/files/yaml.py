@@ -9,9 +9,11 @@ told apart are reported together.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node
@@ -113,8 +115,13 @@ def located(data: Any, origin: Origin) -> Located:
 
 
 def load(path: str | Path) -> Located:
-    """The tree of the YAML file at ``path``. Raises FileFaults, also where the file cannot be read."""
+    """The tree of the YAML file at ``path``, or of standard input for ``-``.
+
+    Raises FileFaults, also where the file cannot be read.
+    """
     source = str(path)
+    if source == "-":
+        return parse(_whole(sys.stdin), source)
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -127,6 +134,15 @@ def load(path: str | Path) -> Located:
     if len(data) > MAX_BYTES:
         raise FileFaults([Fault(Origin(source), f"is larger than {MAX_BYTES >> 20} MiB")])
     return parse(data, source)
+
+
+@lru_cache(maxsize=1)
+def _whole(stream: TextIO) -> bytes:
+    """What a stream holds, kept for whoever reads the same file once more. Raises FileFaults."""
+    data = stream.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise FileFaults([Fault(Origin("-"), f"is larger than {MAX_BYTES >> 20} MiB")])
+    return data
 
 
 def parse(data: bytes | str, source: str) -> Located:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from zentalk_sim.model.device import Device
+from zentalk_sim.model.population import issue_token
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.world import World
 from zentalk_sim.protocol.client_state import ClientState
+from zentalk_sim.protocol.errors import CloseCode
 
 if TYPE_CHECKING:
     from zentalk_sim.fuzz.acts import Acts
@@ -46,9 +48,22 @@ class Convergence:
             if stopped and waits and client._cool_until_us - device.now() > LONG_COOL_DOWN_US:
                 waits = False
             if stopped and not waits and not device.offline:
-                device.connect()
+                if self._cannot_sign_in(device):
+                    token = issue_token(device.member, self._world.tokens, self._world.protocol.token, now)
+                    device.apply(client.renew_token(token, device.now()))
+                if client.state in (ClientState.DISCONNECTED, ClientState.FAILED):
+                    device.connect()
             elif client.state is ClientState.CONNECTED and self._gave_up_confirming(device):
                 device.apply(client.close(device.now()))
+
+    def _cannot_sign_in(self, device: Device) -> bool:
+        """Whether a client cannot come back by itself, so that its user signs in anew, with a token from the relay's
+        tools: it was closed with 4000 (R-11.3), or it needs a token while its clock is off, and no AUTH_CHALLENGE has
+        told it so yet (R-3.3, R-11.8)."""
+        if device.socket is not None and device.socket.close_code == CloseCode.AUTH_FAILED:
+            return True
+        off_us = abs(device.client.session.time_ms(device.now()) * 1000 - self._world.kernel.now)
+        return device._token_asked and off_us > self._world.protocol.auth.time_window_ms * 1000
 
     def _gave_up_confirming(self, device: Device) -> bool:
         """Whether copies wait that a client has stopped to confirm, as it may: they are offered at the next connect."""

@@ -25,6 +25,9 @@ FAMILIES: Final = (
     "reset_connections",
 )
 
+_BEARABLE: Final = 10
+"""How many times slower a node may get while another fault slows it, too."""
+
 
 def draw(dice: Dice, duration_s: int, nodes: int, devices: int, left_out: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """The faults of a trial that is active for ``duration_s``, in the order of their instants."""
@@ -33,7 +36,20 @@ def draw(dice: Dice, duration_s: int, nodes: int, devices: int, left_out: tuple[
         if dice.chance(0.25) and family not in left_out:
             count = dice.pick((1, 1, 2, 3))
             found.extend(_one(dice, family, duration_s, nodes, devices) for _ in range(count))
-    return sorted(found, key=lambda fault: int(fault["at"].removesuffix("ms")))
+    found.sort(key=lambda fault: int(fault["at"].removesuffix("ms")))
+    _tame(found)
+    return found
+
+
+def _tame(found: list[dict[str, Any]]) -> None:
+    """Of the faults that slow a node one alone is extreme: together they would multiply, and what is under way keeps
+    its pace, so that one frame's work would outlast all peace."""
+    extreme: dict[int, None] = {}
+    for fault in found:
+        if fault["do"] == "slow_node" and fault["factor"] > _BEARABLE:
+            if fault["node"] in extreme:
+                fault["factor"] = _BEARABLE
+            extreme[fault["node"]] = None
 
 
 def _one(dice: Dice, family: str, duration_s: int, nodes: int, devices: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
-from zentalk_sim.fuzz import acts_drawn, faults_drawn
+from zentalk_sim.fuzz import acts_drawn, faults_drawn, rules_drawn
 from zentalk_sim.protocol.streams import Stream, Streams
 
 T = TypeVar("T")
@@ -102,6 +102,8 @@ def draw(seed: int) -> Plan:
             # A burst above the limit, so that the window is what binds, within seconds and not a minute.
             limit = more.pick(({"limit": 5, "window": "6s", "burst": 10}, {"limit": 3, "window": "4s", "burst": 9}))
             relay["limits"] = {**relay.get("limits", {}), "send_message": limit}
+    _background(Dice(Streams(seed).fresh("fuzz/background")), relay, client, experiment["workload"])
+    experiment["faults"] += rules_drawn.draw(Dice(Streams(seed).fresh("fuzz/rules")), devices)
     return Plan(experiment, sorted(acts, key=lambda act: int(act["at_ms"])))
 
 
@@ -131,6 +133,17 @@ def _heartbeat(dice: Dice, relay: dict[str, Any], client: dict[str, Any], slow: 
     missed = dice.pick((1, 2, 3))
     relay["heartbeat"] = {"interval": f"{interval_s}s", "pong_timeout": f"{timeout_s}s", "max_missed": missed}
     client["silence_timeout"] = f"{3 * (interval_s + timeout_s)}s"
+
+
+def _background(dice: Dice, relay: dict[str, Any], client: dict[str, Any], workload: dict[str, Any]) -> None:
+    """R-8.3, with users who turn away; a client's patience must outlast the slower PINGs."""
+    if not dice.chance(0.1):
+        return
+    background_s = dice.pick((3, 20, 90))
+    relay["heartbeat"] = {**relay.get("heartbeat", {}), "background_interval": f"{background_s}s"}
+    patience_s = int(str(client.get("silence_timeout", "120s")).removesuffix("s"))
+    client["silence_timeout"] = f"{max(patience_s, 3 * background_s + 30)}s"
+    workload["presence"] = {"subscribe": "contacts", "set_every": {"kind": "exponential", "mean": "10s"}}
 
 
 def _mailbox(dice: Dice, relay: dict[str, Any], client: dict[str, Any], slow: bool) -> None:

@@ -292,6 +292,10 @@ class Rogue:
         request = Request(method, path, query, self.token, encoded, "11.255.255.1")
         node.handle_request(self, 0, request)  # type: ignore[arg-type]
 
+    def is_first(self, number: int) -> bool:
+        """Whether a full node may turn this request away with its connection: it has none that takes memory."""
+        return False
+
     def respond(self, fetch: int, status: int, body: Any) -> None:
         """As a REST line: the answer is of no interest."""
 

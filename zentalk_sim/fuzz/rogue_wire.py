@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _REACTION_US: Final = 1_000
 _KEEP: Final = object()
+ROGUE: Final = "rogue"
+"""The rule that a trace names for a connection whose client is no client: what it does is nobody's."""
 
 
 class RogueWire:
@@ -66,7 +68,7 @@ class RogueWire:
         self.presented = query.get("resume_token")
         # From an address of its own each time, or the limits per address would soon refuse all that it tries.
         ip = f"11.255.{self.conn >> 8 & 255}.{self.conn & 255}"
-        self.rogue.tracer.event(self.node.now(), "wire", self.conn, self.device_id, dir="in", rule="rogue", did="rogue")
+        self.rogue.tracer.event(self.node.now(), "wire", self.conn, self.device_id, dir="in", rule=ROGUE, did=ROGUE)
         self.node.connect(self, UpgradeRequest(PATH, query, HEADERS, ip))  # type: ignore[arg-type]
 
     def leave(self) -> None:

@@ -64,6 +64,7 @@ class Shrinker:
         self._list("acts")
         self._list("faults")
         self._moves()
+        self._rules()
         self._devices()
         self._knobs()
         return self.plan is not start
@@ -119,6 +120,21 @@ class Shrinker:
                         at += part
                 part //= 2
 
+    def _rules(self) -> None:
+        """Each rule strikes once only, and no device in particular."""
+        for number, rule in enumerate(self._items(self.plan, "faults")):
+            if "match" not in rule:
+                continue
+            if rule.get("times", 0) != 1:
+                self._changed(lambda plan, at=number: self._items(plan, "faults")[at].update(times=1))  # type: ignore[misc]
+            for part in ("device", "probability", "after_ms", "every"):
+                if part in rule["match"]:
+
+                    def without(plan: Plan, at: int = number, part: str = part) -> None:
+                        del self._items(plan, "faults")[at]["match"][part]
+
+                    self._changed(without)
+
     def _devices(self) -> None:
         devices = self.plan.experiment["population"]["devices"]
         for wanted in (2, devices // 2, devices - 1):
@@ -147,5 +163,8 @@ def _end_at(plan: Plan, duration_s: int) -> None:
     """Cut a plan's active time; what would begin later goes."""
     plan.experiment["duration"] = f"{duration_s}s"
     faults = plan.experiment.get("faults", [])
-    plan.experiment["faults"] = [f for f in faults if int(f["at"].removesuffix("ms")) < duration_s * 1000]
+    # A rule has no instant of its own: it goes, if it goes, with its list.
+    plan.experiment["faults"] = [
+        fault for fault in faults if "at" not in fault or int(fault["at"].removesuffix("ms")) < duration_s * 1000
+    ]
     plan.acts[:] = [act for act in plan.acts if act["at_ms"] < duration_s * 1000]

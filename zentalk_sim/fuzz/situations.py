@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zentalk_sim.checks.registry import Recent
 from zentalk_sim.checks.world import World
+from zentalk_sim.fuzz.rogue_wire import ROGUE
+from zentalk_sim.fuzz.rules_drawn import FAMILIES
 from zentalk_sim.trace import events as ev
 
 if TYPE_CHECKING:
@@ -68,7 +70,13 @@ NAMES: Final[tuple[str, ...]] = (
     "a typing indicator ended by itself",
     "a device turned away by itself",
     "an application was restarted with messages unacknowledged",
+    "a message came again on a connection that a rule had struck",
+    "a frame was refused on a connection that a rule had struck",
+    "a connection that a rule had struck was closed for what came in",
+    "a connection that a rule had struck was dropped by the heartbeat",
+    *(f"a rule struck: {action} at {event}" for event, action in FAMILIES),
 )
+_FOR_WHAT_CAME_IN: Final = (1002, 1003, 1007, 1008, 1009)
 
 _NOTES: Final = {
     "copies.dropped.overflow": "a mailbox overflowed",
@@ -88,6 +96,8 @@ class Situations:
         self._fetching: dict[str, None] = {}
         self._queued: Recent[str, None] = Recent(20_000)
         self._published: dict[str, int] = {}
+        self._struck: dict[int, None] = {}
+        """Connections that a rule has struck."""
         self._kept = 0
         self._started = (0, 0)
         """The connection that was authenticated last, and when: what comes at once was kept for it."""
@@ -102,6 +112,7 @@ class Situations:
             ev.Lost: self._lost,
             ev.Response: self._response,
             ev.State: self._state,
+            ev.Faulted: self._faulted,
         }
 
     def feed(self, event: Any, world: World) -> None:
@@ -150,6 +161,8 @@ class Situations:
             self._authenticated(event, world)
         elif kind == "ERROR" and payload is not None:
             self._refused(payload)
+            if event.c in self._struck:
+                self.reached("a frame was refused on a connection that a rule had struck")
         elif kind == "SYNC_REQUIRED":
             self._fetching[conn.device] = None
         elif kind in ("MESSAGE_DELIVERED", "MESSAGE_READ") and self._started == (event.c, event.t):
@@ -165,6 +178,8 @@ class Situations:
         payload = event.payload
         if payload.status == "duplicate":
             self.reached("a message sent again was acknowledged as a duplicate")
+            if event.c in self._struck:
+                self.reached("a message came again on a connection that a rule had struck")
             return
         if payload.message_id in self._queued:
             self.reached("a duplicate arrived after its id was forgotten")
@@ -219,6 +234,8 @@ class Situations:
 
     def _close(self, event: ev.Close, world: World) -> None:
         conn = world.conn(event.c)
+        if event.c in self._struck and event.code in _FOR_WHAT_CAME_IN:
+            self.reached("a connection that a rule had struck was closed for what came in")
         if event.code == 4001:
             away = conn.state != "ready"
             self.reached("a token expired while its device was away" if away else "a token expired on a connection")
@@ -236,6 +253,8 @@ class Situations:
     def _abort(self, event: ev.Abort, world: World) -> None:
         if event.cause == "heartbeat":
             self.reached("a connection was dropped by the heartbeat")
+            if event.c in self._struck:
+                self.reached("a connection that a rule had struck was dropped by the heartbeat")
 
     def _lost(self, event: ev.Lost, world: World) -> None:
         conn = world.conn(event.c)
@@ -264,6 +283,10 @@ class Situations:
         if asked is not None and asked.path == "/api/messages" and body.get("total") == 0:
             self._fetching.clear()
 
+    def _faulted(self, event: ev.Faulted, world: World) -> None:
+        if event.did != ROGUE:
+            self._struck[event.c] = None
+
     def _state(self, event: ev.State, world: World) -> None:
         """A client's own changes of state say nothing that is not counted elsewhere."""
 
@@ -290,6 +313,9 @@ class Situations:
         ):
             if count:
                 self.reached(name, count)
+        for rule in trial.rules:
+            if rule["fired"]:
+                self.reached(f"a rule struck: {rule['action']['do']} at {rule['match']['event']}", rule["fired"])
         full = sum(_is_full(state) for state in trial.world.store.limits.values())
         if full:
             self.reached("a limit's window was full to its last place", full)

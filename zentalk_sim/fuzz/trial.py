@@ -1,8 +1,11 @@
 """One trial: a plan is run in this process, its relays' tape read by the checks as it is written.
 
-Three stages. Trouble: the experiment with its faults and acts. Peace: faults have ended, nobody sends any more, and
-applications that gave up ask again; within a bound everything must converge. Then the books are closed. The first
+Three stages. Trouble: the experiment with its faults, rules and acts. Peace: faults have ended, nobody sends any more,
+and applications that gave up ask again; within a bound everything must converge. Then the books are closed. The first
 breach of any kind ends the trial.
+
+A connection on which a rule has struck is reset as peace begins: what was lost there singly, as TCP never loses it, is
+made good for by the next connection, and that is what must converge.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from zentalk_sim.experiment.loader import from_mapping
 from zentalk_sim.fuzz.acts import Acts
 from zentalk_sim.fuzz.convergence import Convergence
 from zentalk_sim.fuzz.plan import Plan
+from zentalk_sim.fuzz.rogue_wire import ROGUE
 from zentalk_sim.fuzz.situations import Situations
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.tracer import Tracer
@@ -32,6 +36,8 @@ STEP_US: Final = 5_000_000
 ALSO_FATAL: Final = frozenset({"client.backoff_jitter"})
 """Checks of severity ``should`` that a trial must keep all the same: in a simulation nothing excuses a breach."""
 _MOST_LINES: Final = 200_000
+_MOST_STRIKES: Final = 300
+"""Firings of rules that a timeline tells."""
 
 
 class Failure(Struct, frozen=True):
@@ -57,7 +63,7 @@ class Outcome(Struct, frozen=True):
     converged_us: int | None
     """How long peace took to come, in simulated time."""
     timeline: tuple[tuple[int, str], ...]
-    """Faults and acts with their instants, from the trial's start."""
+    """Faults, firings of rules and acts with their instants, from the trial's start."""
 
 
 class _Rows:
@@ -78,6 +84,9 @@ class Trial:
         self._lines: deque[bytes] | None = deque(maxlen=_MOST_LINES) if keep_lines else None
         self._number = 0
         self._config: Any = None
+        self._strikes: list[tuple[int, str]] = []
+        self.rules: list[dict[str, Any]] = []
+        """The rules as they were when peace began, with how often each has fired."""
         self._file = trace.open("wb") if trace is not None else None
         rows: Any = _Rows()
         self.recorder = Recorder(rows, rows, rows, 0)
@@ -101,6 +110,9 @@ class Trial:
                 event = read_line(line, self._number, self._config)
             if type(event) is ev.Other:
                 raise AssertionError(f"the trace has a line of a kind that its reader does not know: {event.kind}")
+            if type(event) is ev.Faulted and event.did != ROGUE and len(self._strikes) < _MOST_STRIKES:
+                text = f"{event.rule}: {event.did} ({event.direction}, connection {event.c})"
+                self._strikes.append((self.world.kernel.now, text))
             self.situations.feed(event, self.engine.world)
             self.engine.feed(event)
 
@@ -148,6 +160,7 @@ class Trial:
     def _peace(self) -> tuple[int | None, Failure | None]:
         kernel = self.world.kernel
         self.world.conduct.is_over = True
+        self._take_rules_out()
         until_us = self.end_us + self.plan.peace_s * 1_000_000
         open_points = ["nothing has been looked at"]
         while kernel.now < until_us:
@@ -164,6 +177,19 @@ class Trial:
         title = "After the faults have ended everything converges"
         message = f"not within {self.plan.peace_s} s: {text}"
         return None, Failure(f"liveness.{name}", title, "R-6.2, R-11, R-12.5", message, kernel.now)
+
+    def _take_rules_out(self) -> None:
+        """No rule fires any more, and connections that a rule has touched are reset, as a box on the way would."""
+        rules = self.world.rules
+        if rules is None:
+            return
+        self.rules = rules.rules.listing()
+        rules.end()
+        for device in self.world.devices:
+            socket = device.socket
+            conn = None if socket is None else self.engine.world.conns.get(socket.conn)
+            if socket is not None and conn is not None and conn.faulted and not socket.over:
+                socket.reset_both()
 
     def _books(self) -> Failure | None:
         counts = self.recorder.counts
@@ -214,7 +240,8 @@ class Trial:
 
     def _timeline(self) -> tuple[tuple[int, str], ...]:
         start_us = self.world.start_us
-        found = [(span.start_us, span.label) for span in self.world.faults.spans] + self.acts.done
+        found = [(span.start_us, span.label) for span in self.world.faults.spans]
+        found += [*self._strikes, *self.acts.done]
         return tuple(sorted((at_us - start_us, text) for at_us, text in found))
 
 

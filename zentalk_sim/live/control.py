@@ -10,6 +10,7 @@ import msgspec
 from zentalk_sim.live.http import HttpError, request
 
 TIMEOUT_S = 30.0
+_ELSEWHERE = "; if the control API is elsewhere, --http-url says where"
 
 
 class ControlError(Exception):
@@ -32,14 +33,17 @@ class Control:
                 self.http_url + path, method, bearer=self._token, body=encoded, timeout_s=TIMEOUT_S, sink=sink
             )
         except HttpError as error:
-            raise ControlError(f"{self.http_url}: no answer to {error}") from None
+            raise ControlError(f"{self.http_url}: no answer to {error}{_ELSEWHERE}") from None
         try:
             found = msgspec.json.decode(answer) if answer else None
         except msgspec.DecodeError:
             found = None
         if status >= 400:
             said = found.get("message") if isinstance(found, dict) else None
-            raise ControlError(f"{self.http_url}: {method} {path} was answered {status}: {said or 'no reason given'}")
+            # Every error of the control API has details; what has none is another port, or another program.
+            elsewhere = "" if isinstance(found, dict) and "details" in found else _ELSEWHERE
+            answered = f"{method} {path} was answered {status}: {said or 'no reason given'}"
+            raise ControlError(f"{self.http_url}: {answered}{elsewhere}")
         return found
 
     async def space(

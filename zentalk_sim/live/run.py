@@ -12,15 +12,16 @@ import gc
 import sys
 import time
 from base64 import b64encode
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from zentalk_sim.experiment import real_time, writer
+from zentalk_sim.experiment import real_time
 from zentalk_sim.experiment.real_time import LiveRecorder, Member, Person
-from zentalk_sim.experiment.runner import RunOutcome, assumptions, default_folder, quiet_rules
+from zentalk_sim.experiment.runner import RunOutcome, assumptions, default_folder, prepare, quiet_rules
 from zentalk_sim.experiment.schema import Cluster, Experiment
 from zentalk_sim.live.control import Control, ControlError
 from zentalk_sim.live.faults import count_rules, install_rules, refusals
@@ -58,10 +59,17 @@ class Target(Struct, kw_only=True):
 
 
 def run_live(
-    experiment: Experiment, target: Target, *, out: Path | None, plots: bool, progress: bool
+    experiment: Experiment,
+    target: Target,
+    *,
+    out: Path | None,
+    plots: bool,
+    progress: bool,
+    on_loop: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run,
 ) -> tuple[RunOutcome, bool]:
     """Play an experiment against a live relay and write its folder; and whether it was interrupted.
 
+    ``on_loop`` runs the play; its event loop's clock is the run's.
     Raises LiveError for what cannot be done live, before anything starts, and for a relay that is not there; OSError
     where the folder cannot be written.
     """
@@ -69,12 +77,11 @@ def run_live(
     if faults:
         raise Refused("\n".join(faults))
     folder = out if out is not None else Path(f"{default_folder(experiment)}-live")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "experiment.yaml").write_text(writer.to_yaml(experiment), encoding="utf-8")
+    prepare(folder, experiment)
     tables = {schema.name: TableWriter(schema, folder / schema.file_name) for schema in SCHEMAS}
     play = _Play(experiment, target, folder, tables, progress)
     try:
-        asyncio.run(play.run())
+        on_loop(play.run())
     except KeyboardInterrupt:
         # Ctrl-C cancels the play, which keeps what it has; asyncio then says so.
         if play.world is None or not play.is_over:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from zentalk_sim.experiment.metrics import closed_count
+from zentalk_sim.model.calendar import NEVER
 from zentalk_sim.model.clock import Clock, draw_clock
 from zentalk_sim.model.line import Line
 from zentalk_sim.model.population import Member, Person, roaming_ip
@@ -72,7 +73,7 @@ class Device(Sleeps):
 
     def __init__(self, world: World, member: Member, client: Client, path: Path, profile: LinkProfile) -> None:
         self.world = world
-        self.kernel = world.kernel
+        self.kernel = world.kernel.calendar
         self.member = member
         self.ip = member.ip
         skew = world.experiment.population.clock_skew
@@ -96,11 +97,12 @@ class Device(Sleeps):
         self.sending: Stream | None = None
         self.reading: Stream | None = None
         self.habits = None
-        self._armed_us: int | None = None
+        self._armed_us = NEVER
         self._links = 0
         self._token_asked = False
         self._session_id: str | None = None
-        self._stalled: dict[TcpConnection, Line] = {}
+        self._stalled: dict[TcpConnection, Line] | None = None
+        """Connections that hold something until the path opens; None where there was none."""
         policy = world.experiment.population.on_failed
         tracer = world.tracer
         self.tracer = tracer if tracer is not None and tracer.follows(member.index) else None
@@ -114,7 +116,7 @@ class Device(Sleeps):
 
     def now(self) -> int:
         """The time as the device has it."""
-        now: int = self.kernel.now
+        now = self.kernel.now
         return now if self.clock is None else self.clock.local(now)
 
     # --- the application -----------------------------------------------------------------------------
@@ -154,6 +156,8 @@ class Device(Sleeps):
 
     def stalled(self, line: Line) -> None:
         """A connection holds something until the path opens."""
+        if self._stalled is None:
+            self._stalled = {}
         self._stalled[line.tcp] = line
 
     def cut(self, direction: Direction) -> Path:
@@ -167,15 +171,16 @@ class Device(Sleeps):
         now = self.kernel.now
         if not path.heal(direction, now):
             return
+        stalled = self._stalled or {}
         for tcp in list(path.stalled):
-            line = self._stalled.get(tcp)
+            line = stalled.get(tcp)
             if line is None:
                 tcp.release("up", now)
                 tcp.release("down", now)
             else:
                 line.released(now)
         if path is self.path and not path.blocked:
-            self._stalled = {tcp: line for tcp, line in self._stalled.items() if line.tcp.path is not path}
+            self._stalled = {tcp: line for tcp, line in stalled.items() if line.tcp.path is not path} or None
 
     # --- the network's news --------------------------------------------------------------------------
 
@@ -200,7 +205,7 @@ class Device(Sleeps):
         """A frame of the relay's."""
         if socket is not self.socket:
             return
-        now: int = self.kernel.now if self.clock is None else self.now()
+        now = self.kernel.now if self.clock is None else self.now()
         if isinstance(data, Frame):
             self.apply(self.client.receive_frame(data, now))
         else:
@@ -215,27 +220,21 @@ class Device(Sleeps):
 
     def _arm(self) -> None:
         due_us = self.client.next_timeout() if self.clock is None else self._due_us()
-        if due_us is not None and (self._armed_us is None or due_us < self._armed_us):
+        if due_us is not None and due_us < self._armed_us:
             self._armed_us = due_us
             kernel = self.kernel
-            kernel.timer_at(max(due_us, kernel.now), self._on_timer, due_us)
-
-    def _disarm(self) -> None:
-        self._armed_us = None
-
-    def _stands_still(self, now: int) -> bool:
-        return self._armed_us is not None and self._armed_us <= now
+            kernel.timer_one(due_us if due_us > kernel.now else kernel.now, self._on_timer, due_us)
 
     def _on_timer(self, armed_us: int) -> None:
         if armed_us != self._armed_us:
             return
-        self._disarm()
+        self._armed_us = NEVER
         due_us = self._due_us()
-        now: int = self.kernel.now
+        now = self.kernel.now
         if due_us is not None and due_us <= now:
             self.apply(self.client.handle_timeout(self.now()))
             # A core that asks for the instant just served would hold the clock for ever (R-12.2).
-            assert not self._stands_still(now), f"device {self.member.index}: timer stands still"
+            assert self._armed_us > now, f"device {self.member.index}: timer stands still"
         else:
             self._arm()
 
@@ -244,7 +243,11 @@ class Device(Sleeps):
     def apply(self, effects: list[Any]) -> None:
         """Do what the client core asks, in order, and have its next timer stand."""
         for effect in effects:
-            _HANDLERS[type(effect)](self, effect)
+            kind = type(effect)
+            if kind is SendFrame:
+                self._send_frame(effect)
+            else:
+                _HANDLERS[kind](self, effect)
         self._arm()
 
     def _connect(self, effect: Connect) -> None:

@@ -50,7 +50,7 @@ class Line:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self.kernel = device.world.kernel
+        self.kernel = device.world.kernel.calendar
         self.start_us: int = self.kernel.now
         self.tcp = TcpConnection(device.profile, device.path, device.network_stream, self.start_us)
         self.node: RelayNode | None = None
@@ -154,7 +154,7 @@ class Line:
         if at_us is None:
             self._hold("up", (deliver, arguments))
         else:
-            self.kernel.call_with(at_us, self._reached_node, (deliver, arguments))
+            self.kernel.call_one(at_us, self._reached_node, (deliver, arguments))
         if self.tcp.path.blocked:
             self._watch()
 
@@ -168,7 +168,7 @@ class Line:
         else:
             if at_us - now > self._prompt_us:
                 self._own_outbox().add(at_us - self._prompt_us, size)
-            self.kernel.call_with(at_us, self._reached_device, (deliver, arguments))
+            self.kernel.call_one(at_us, self._reached_device, (deliver, arguments))
         if self.tcp.path.blocked:
             self._watch()
 
@@ -192,9 +192,10 @@ class Line:
                 self.node.backlogged.pop(self, None)
         return load
 
-    def _reached_node(self, deliver: Deliver, arguments: tuple[Any, ...]) -> None:
+    def _reached_node(self, item: Held) -> None:
         node = self.node
         if node is not None and node.epoch == self.epoch:
+            deliver, arguments = item
             deliver(*arguments)
         else:
             self.unknown_at_node()
@@ -204,10 +205,11 @@ class Line:
         if self._probes == 0:
             self._probe()
 
-    def _reached_device(self, deliver: Deliver, arguments: tuple[Any, ...]) -> None:
+    def _reached_device(self, item: Held) -> None:
         if self.over:
             self.reset_up("reset")
         else:
+            deliver, arguments = item
             deliver(*arguments)
 
     def release_node(self) -> None:
@@ -240,8 +242,8 @@ class Line:
                 continue
             reach = self._reached_node if way == "up" else self._reached_device
             items = self._held[way]
-            for at_us, (deliver, arguments) in zip(instants, items, strict=False):
-                self.kernel.call_at(at_us, reach, deliver, arguments)
+            for at_us, item in zip(instants, items, strict=False):
+                self.kernel.call_one(at_us, reach, item)
             del items[: len(instants)]
             if way == "down" and self._outbox is not None:
                 self._outbox.release(at_us - self._prompt_us for at_us in instants)

@@ -8,11 +8,15 @@ the ledgers are balanced by what the protocol did, not by what the model thinks 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from zentalk_sim.protocol.effects import Note
 from zentalk_sim.report.histogram import Histogram
 from zentalk_sim.trace.digest import Digest
 from zentalk_sim.trace.tables import TableWriter
+
+if TYPE_CHECKING:
+    from zentalk_sim.model.calendar import Calendar
 
 _DROPPED = "copies.dropped."
 _RELAY_NAMES = {"messages.duplicate": "messages.sent_again"}
@@ -101,6 +105,10 @@ class Recorder:
             )
         }
         self.censored: dict[str, int] = {}
+        self.clock: Calendar | None = None
+        """Where ``tell`` takes the time from."""
+        self._plain: set[str] = set()
+        """Facts that are counts and nothing else, by name, as they are met."""
         self._sent: dict[str, Sent] = {}
         self.copies_pending = 0
         """Copies in the mailboxes, by the relay's notes."""
@@ -178,6 +186,18 @@ class Recorder:
         """A fact the relay counted, as the effect it stands in."""
         self.fact(now, note.name, note.count, note.message_id, note.device_id, note.value_us)
 
+    def tell(self, name: str, count: int, message_id: str | None, device_id: str | None, value_us: int | None) -> None:
+        """A fact the relay counted just now."""
+        if name in self._plain:
+            self.counts[name] += count
+            return
+        assert self.clock is not None
+        if name == "rtt" and value_us is not None:
+            if self.clock.now >= self.measured_from_us:
+                self.metrics["rtt_ms"].record(value_us)
+            return
+        self.fact(self.clock.now, name, count, message_id, device_id, value_us)
+
     def fact(
         self, now: int, name: str, count: int, message_id: str | None, device_id: str | None, value_us: int | None
     ) -> None:
@@ -207,6 +227,8 @@ class Recorder:
             copy = self._copy(message_id, device_id)
             if copy is not None:
                 copy.dropped = name[len(_DROPPED) :]
+        elif message_id is None and value_us is None:
+            self._plain.add(name)
 
     def client_count(self, name: str, count: int) -> None:
         """A fact a client counted. Both sides count errors and time-outs, so the client's have a name of their own."""

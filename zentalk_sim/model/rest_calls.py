@@ -14,7 +14,7 @@ from zentalk_sim.model.rest_line import TOKEN_PATH, RestLine
 from zentalk_sim.protocol.client_effects import Fetch, NeedToken
 
 if TYPE_CHECKING:
-    from zentalk_sim.model.kernel import Kernel
+    from zentalk_sim.model.calendar import Calendar
     from zentalk_sim.model.world import World
     from zentalk_sim.protocol.client import Client
 
@@ -28,7 +28,7 @@ class RestCalls(ABC):
     __slots__ = ("_token_asked", "client", "kernel", "offline", "rest")
 
     client: Client
-    kernel: Kernel
+    kernel: Calendar
     offline: int
     rest: RestLine | None
     world: World

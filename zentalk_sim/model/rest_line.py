@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zentalk_sim.model.line import TLS_RECORD_BYTES, Line
+from zentalk_sim.protocol.errors import SERVICE_UNAVAILABLE
 from zentalk_sim.protocol.rest_types import Request
 from zentalk_sim.protocol.upgrade import parse_target
 
@@ -23,6 +24,11 @@ REQUEST_BYTES = 260
 """Request line and headers without path, bearer and body."""
 RESPONSE_BYTES = 240
 TOKEN_PATH = "/api/token"
+_FULL = {
+    "error_code": SERVICE_UNAVAILABLE,
+    "message": "the node's memory is full",
+    "details": {"retry_after": 1},
+}
 
 Answered = Callable[[int, Any], None]
 
@@ -69,6 +75,8 @@ class RestLine(Line):
     def _at_node(self, number: int, request: Request) -> None:
         node = self.node
         assert node is not None
+        if not self._counted:
+            return  # It was turned away at its first request; this one was on its way by then.
         self._last_done_us = node.work(
             self.epoch, node.costs.frame_us, self._last_done_us, node.handle_request, self, number, request
         )
@@ -80,6 +88,24 @@ class RestLine(Line):
             encoded = msgspec.json.encode(body) if body is not None else b""
         size = RESPONSE_BYTES + TLS_RECORD_BYTES + len(encoded or b"")
         self.down(size, self._answer, number, status, encoded if self.device.world.wire else body)
+
+    @staticmethod
+    def is_first(number: int) -> bool:
+        """Whether that is a connection's first request: only there may a full node turn the connection away."""
+        return number == 1
+
+    def refused(self, number: int) -> None:
+        """The node has no memory for one more connection: 503, and the connection is over."""
+        self.release_node()
+        encoded = msgspec.json.encode(_FULL)
+        size = RESPONSE_BYTES + TLS_RECORD_BYTES + len(encoded)
+        self.down(size, self._was_refused, number, encoded if self.device.world.wire else _FULL)
+
+    def _was_refused(self, number: int, body: Any) -> None:
+        found = self._waiting.pop(number, None)
+        self.failed("http_503")
+        if found is not None:
+            found[2](503, body)
 
     def _answer(self, number: int, status: int, body: Any) -> None:
         found = self._waiting.pop(number, None)

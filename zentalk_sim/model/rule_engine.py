@@ -136,6 +136,11 @@ class RuleEngine:
             self.world.recorder.count(f"faults.fired.{name_of(firing.rule.action)}")
         return firing
 
+    def end(self) -> None:
+        """Take all rules out: nothing fires any more. What they have done to a connection stays done."""
+        self.rules.clear()
+        self.sees_in = self.sees_out = self._sees_rest = False
+
     # --- the trace -----------------------------------------------------------------------------------
 
     def _trace(self, line: Line, conn: int | None, firing: Firing) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zentalk_sim.model.kernel import Kernel
+    from zentalk_sim.model.calendar import Calendar
 
 Action = Callable[[], Any]
 
@@ -21,7 +21,7 @@ class Lane:
 
     __slots__ = ("_after_run", "_bytes", "_held", "_kernel", "_last_due_us", "_queue", "_rate", "_turn")
 
-    def __init__(self, kernel: Kernel, after_run: Action) -> None:
+    def __init__(self, kernel: Calendar, after_run: Action) -> None:
         """``after_run`` is told once all that leaves late at an instant has left, so that reading can go on."""
         self._kernel = kernel
         self._after_run = after_run

@@ -37,8 +37,9 @@ class Sleeps(RestCalls):
         """Faults that keep it off the network, but 0 while it is woken."""
         self.woken = False
         """On although faults hold it."""
-        self._sleeps: dict[int, Path | None] = {}
-        """Fault → the path that went dead with the device, None where it left with a word."""
+        self._sleeps: dict[int, Path | None] | None = None
+        """Fault → the path that went dead with the device, None where it left with a word. Made for the first fault,
+        since most devices of a large world meet none."""
         self._stays = 0
 
     @abstractmethod
@@ -57,6 +58,8 @@ class Sleeps(RestCalls):
 
     def go_offline(self, fault: int, silently: bool) -> None:
         """The device sleeps or is switched off, without a word or with one."""
+        if self._sleeps is None:
+            self._sleeps = {}
         self._sleeps[fault] = self.cut("both") if silently else None
         if self.woken:
             self._sleep_again(fault)
@@ -67,6 +70,7 @@ class Sleeps(RestCalls):
 
     def come_back(self, fault: int) -> None:
         """That fault has ended; the device is on again unless another holds it."""
+        assert self._sleeps is not None
         path = self._sleeps.pop(fault)
         if self.woken:
             # Its path is healed already; with the last fault gone it is simply on.
@@ -89,7 +93,7 @@ class Sleeps(RestCalls):
             self.woken = True
             self.offline = 0
             self._stays += 1
-            for path in self._sleeps.values():
+            for path in (self._sleeps or {}).values():
                 if path is not None:
                     self.heal("both", path)
             self.kernel.timer_at(self.kernel.now + max(1, stay_us), self._stay_over, self._stays)
@@ -111,10 +115,11 @@ class Sleeps(RestCalls):
     def _sleep_again(self, struck: int | None) -> None:
         """Fall back into what the faults ask; ``struck`` has just cut its path itself."""
         self.woken = False
-        for fault, path in list(self._sleeps.items()):
+        sleeps = self._sleeps or {}
+        for fault, path in list(sleeps.items()):
             if path is not None and fault != struck:
-                self._sleeps[fault] = self.cut("both")
-        self.offline = len(self._sleeps)
+                sleeps[fault] = self.cut("both")
+        self.offline = len(sleeps)
         self._close()
 
     def _be_on(self) -> None:

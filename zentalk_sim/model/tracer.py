@@ -63,8 +63,12 @@ class Tracer:
                 "zentalk_trace": 1,
                 "name": experiment.name,
                 "seed": experiment.seed,
+                "boot": 0,
                 "extent": "sample",
+                "config": experiment.relay.protocol,
+                "snapshot": "",
                 "versions": {"zentalk-sim": __version__},
+                "started": start_us,
             }
             self._write(self._encode(header) + b"\n")
             return

@@ -7,13 +7,21 @@ per draw. Milliseconds in settings, integer microseconds in draws.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable
 from itertools import pairwise
-from math import erf, exp, isfinite, log, pi, sqrt
+from math import exp, isfinite, pi, sqrt
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from msgspec import Meta, Struct
+
+from zentalk_sim.network.samplers import (
+    EmpiricalDraw,
+    GammaDraw,
+    LognormalDraw,
+    NormalDraw,
+    UniformDraw,
+    normal_cdf,
+)
 
 if TYPE_CHECKING:
     from zentalk_sim.protocol.streams import Stream
@@ -23,8 +31,6 @@ MAX_MS = 3_600_000.0
 
 NonNegativeMs = Annotated[float, Meta(ge=0, le=MAX_MS)]
 Sampler: TypeAlias = "Callable[[Stream], int]"
-
-_HALF_ULP = 0.5 / (1 << 53)
 
 
 def require(is_met: bool, complaint: str) -> None:
@@ -103,9 +109,7 @@ class Uniform(_Distribution, frozen=True, tag="uniform"):
 
     def sampler(self) -> Sampler:
         """A function from stream to latency in µs."""
-        low_us = self.min_ms * 1000 + 0.5
-        span_us = (self.max_ms - self.min_ms) * 1000
-        return lambda stream: int(low_us + span_us * stream.uniform())
+        return UniformDraw(self.min_ms * 1000 + 0.5, (self.max_ms - self.min_ms) * 1000).draw
 
 
 class Normal(_Distribution, frozen=True, tag="normal"):
@@ -140,14 +144,7 @@ class Normal(_Distribution, frozen=True, tag="normal"):
     def sampler(self) -> Sampler:
         """A function from stream to latency in µs."""
         below = normal_cdf(-self.mean_ms / self.sd_ms)
-        kept = 1 - below
-        centre_us, sd_us = self.mean_ms * 1000, self.sd_ms * 1000
-
-        def draw(stream: Stream) -> int:
-            us = centre_us + sd_us * normal_quantile(below + kept * (stream.uniform() + _HALF_ULP))
-            return int(us + 0.5) if us > 0 else 0
-
-        return draw
+        return NormalDraw(self.mean_ms * 1000, self.sd_ms * 1000, below).draw
 
 
 class Lognormal(_Distribution, frozen=True, tag="lognormal"):
@@ -178,12 +175,8 @@ class Lognormal(_Distribution, frozen=True, tag="lognormal"):
 
     def sampler(self) -> Sampler:
         """A function from stream to latency in µs."""
-        min_us, scale_us, sigma = self.min_ms * 1000 + 0.5, (self.median_ms - self.min_ms) * 1000, self.sigma
-
-        def draw(stream: Stream) -> int:
-            return int(min_us + scale_us * exp(sigma * normal_quantile(stream.uniform() + _HALF_ULP)))
-
-        return draw
+        scale_us = (self.median_ms - self.min_ms) * 1000
+        return LognormalDraw(self.min_ms * 1000 + 0.5, scale_us, self.sigma).draw
 
 
 class Gamma(_Distribution, frozen=True, tag="gamma"):
@@ -215,25 +208,7 @@ class Gamma(_Distribution, frozen=True, tag="gamma"):
     def sampler(self) -> Sampler:
         """A function from stream to latency in µs."""
         scale_us = (self.mean_ms - self.min_ms) * 1000 / self.shape
-        min_us, shape = self.min_ms * 1000 + 0.5, self.shape
-        # A shape below 1 is drawn one higher and brought down by U^(1/shape) (the same paper, section 6).
-        d = (shape if shape >= 1 else shape + 1) - 1 / 3
-        c = 1 / sqrt(9 * d)
-
-        def draw(stream: Stream) -> int:
-            while True:
-                x = normal_quantile(stream.uniform() + _HALF_ULP)
-                v = 1 + c * x
-                if v <= 0:
-                    continue
-                v = v * v * v
-                if log(stream.uniform() + _HALF_ULP) < 0.5 * x * x + d - d * v + d * log(v):
-                    break
-            if shape < 1:
-                v *= (stream.uniform() + _HALF_ULP) ** (1 / shape)
-            return int(min_us + scale_us * d * v)
-
-        return draw
+        return GammaDraw(self.min_ms * 1000 + 0.5, scale_us, self.shape).draw
 
 
 class Empirical(_Distribution, frozen=True, tag="empirical"):
@@ -273,58 +248,8 @@ class Empirical(_Distribution, frozen=True, tag="empirical"):
     def sampler(self) -> Sampler:
         """A function from stream to latency in µs."""
         fractions = [fraction for fraction, _ in self.quantiles_ms]
-        us = [ms * 1000 for _, ms in self.quantiles_ms]
-        slopes = [(us[i + 1] - us[i]) / (fractions[i + 1] - fractions[i]) for i in range(len(us) - 1)]
-
-        def draw(stream: Stream) -> int:
-            u = stream.uniform()
-            i = bisect_right(fractions, u) - 1
-            return int(us[i] + slopes[i] * (u - fractions[i]) + 0.5)
-
-        return draw
+        return EmpiricalDraw(fractions, [ms * 1000 for _, ms in self.quantiles_ms]).draw
 
 
 Latency: TypeAlias = Constant | Uniform | Normal | Lognormal | Gamma | Empirical
 """Any of the distributions, told apart by the field ``dist``."""
-
-
-def normal_cdf(x: float) -> float:
-    """Φ(x), the standard normal distribution function."""
-    return 0.5 * (1 + erf(x / sqrt(2)))
-
-
-def normal_quantile(p: float) -> float:
-    """The standard normal quantile of ``p`` in (0, 1), to about 1 part in 10¹⁶.
-
-    Algorithm AS 241 (PPND16), M. J. Wichura, Applied Statistics 37 (1988).
-    """
-    q = p - 0.5
-    if -0.425 <= q <= 0.425:
-        r = 0.180625 - q * q
-        top = ((((((2509.0809287301226727 * r + 33430.575583588128105) * r + 67265.770927008700853) * r
-            + 45921.953931549871457) * r + 13731.693765509461125) * r + 1971.5909503065514427) * r
-            + 133.14166789178437745) * r + 3.387132872796366608  # fmt: skip
-        bottom = ((((((5226.495278852545925 * r + 28729.085735721942674) * r + 39307.89580009271061) * r
-            + 21213.794301586595867) * r + 5394.1960214247511077) * r + 687.1870074920579083) * r
-            + 42.313330701600911252) * r + 1.0  # fmt: skip
-        return q * top / bottom
-    tail = p if q < 0 else 1 - p
-    r = sqrt(-log(max(tail, _HALF_ULP)))
-    if r <= 5:
-        r -= 1.6
-        top = ((((((7.7454501427834140764e-4 * r + 0.0227238449892691845833) * r + 0.24178072517745061177) * r
-            + 1.27045825245236838258) * r + 3.64784832476320460504) * r + 5.7694972214606914055) * r
-            + 4.6303378461565452959) * r + 1.42343711074968357734  # fmt: skip
-        bottom = ((((((1.05075007164441684324e-9 * r + 5.475938084995344946e-4) * r + 0.0151986665636164571966) * r
-            + 0.14810397642748007459) * r + 0.68976733498510000455) * r + 1.6763848301838038494) * r
-            + 2.05319162663775882187) * r + 1.0  # fmt: skip
-    else:
-        r -= 5
-        top = ((((((2.01033439929228813265e-7 * r + 2.71155556874348757815e-5) * r + 0.0012426609473880784386) * r
-            + 0.026532189526576123093) * r + 0.29656057182850489123) * r + 1.7848265399172913358) * r
-            + 5.4637849111641143699) * r + 6.6579046435011037772  # fmt: skip
-        bottom = ((((((2.04426310338993978564e-15 * r + 1.4215117583164458887e-7) * r + 1.8463183175100546818e-5) * r
-            + 7.868691311456132591e-4) * r + 0.0148753612908506148525) * r + 0.13692988092273580531) * r
-            + 0.59983220655588793769) * r + 1.0  # fmt: skip
-    x = top / bottom
-    return -x if q < 0 else x

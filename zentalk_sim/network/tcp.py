@@ -38,14 +38,12 @@ class TcpConnection:
 
     __slots__ = (
         "_active_us",
-        "_down_delay_us",
         "_down_flow",
         "_down_last_us",
         "_drawn",
         "_link",
         "_stall",
         "_stream",
-        "_up_delay_us",
         "_up_flow",
         "_up_last_us",
         "path",
@@ -76,9 +74,6 @@ class TcpConnection:
         self._stall: Stall | None = None
         self.retry_at_us: int | None = None
         """When to ask ``handshake`` or ``tls`` again after it answered None; None: it fails at ``reset_at_us``."""
-        self._up_delay_us: int | None = None
-        self._down_delay_us: int | None = None
-        self._choose_fast_way()
 
     @property
     def profile(self) -> LinkProfile:
@@ -162,12 +157,14 @@ class TcpConnection:
         Never earlier than an arrival told before. After None, and after any call while ``path.blocked``, look at
         ``reset_at_us``.
         """
-        if self.path.blocked or self._stall is not None or self._link.has_nat:
+        link = self._link
+        if self.path.blocked or self._stall is not None or link.has_nat:
             return self._carry(True, size_bytes, now_us)
-        delay_us = self._up_delay_us
-        if delay_us is None:
+        side = link.up
+        if self._up_flow is not None or not side.is_plain:
             return self._arrival(True, size_bytes, now_us)
-        at_us = now_us + delay_us
+        latency_us = side.constant_us
+        at_us = now_us + (side.draw(self._drawn or self._draws()) if latency_us is None else latency_us)
         if at_us < self._up_last_us:
             return self._up_last_us
         self._up_last_us = at_us
@@ -175,12 +172,14 @@ class TcpConnection:
 
     def carry_down(self, size_bytes: int, now_us: int) -> int | None:
         """As ``carry_up``, from the relay to the device."""
-        if self.path.blocked or self._stall is not None or self._link.has_nat:
+        link = self._link
+        if self.path.blocked or self._stall is not None or link.has_nat:
             return self._carry(False, size_bytes, now_us)
-        delay_us = self._down_delay_us
-        if delay_us is None:
+        side = link.down
+        if self._down_flow is not None or not side.is_plain:
             return self._arrival(False, size_bytes, now_us)
-        at_us = now_us + delay_us
+        latency_us = side.constant_us
+        at_us = now_us + (side.draw(self._drawn or self._draws()) if latency_us is None else latency_us)
         if at_us < self._down_last_us:
             return self._down_last_us
         self._down_last_us = at_us
@@ -278,13 +277,6 @@ class TcpConnection:
         self.path.stalled.pop(self, None)
 
     # --- inside ------------------------------------------------------------------------------------------------
-
-    def _choose_fast_way(self) -> None:
-        """Where a direction has constant latency and nothing else, its carrying is an addition."""
-        link = self._link
-        is_fast = link.profile.nat_idle_ms is None and self._stall is None
-        self._up_delay_us = link.up.constant_us if is_fast and link.up.is_plain and not self._up_flow else None
-        self._down_delay_us = link.down.constant_us if is_fast and link.down.is_plain and not self._down_flow else None
 
     def _draws(self) -> Stream:
         if self._drawn is None:
@@ -405,7 +397,6 @@ class TcpConnection:
     def _stalled(self) -> Stall:
         if self._stall is None:
             self._stall = Stall()
-            self._choose_fast_way()
         return self._stall
 
     def _tidy(self, stall: Stall) -> None:
@@ -413,4 +404,3 @@ class TcpConnection:
         if stall.is_over():
             self._stall = None
             self.path.stalled.pop(self, None)
-            self._choose_fast_way()

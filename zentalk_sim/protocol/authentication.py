@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from zentalk_sim.protocol import heartbeat, mailbox, presence, topics
-from zentalk_sim.protocol.config import Ceiling
+from zentalk_sim.protocol.config import Ceiling, Limit
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.effects import Accept, Refuse
 from zentalk_sim.protocol.errors import RATE_LIMITED, SERVICE_UNAVAILABLE, UNAUTHORIZED, CloseCode
@@ -120,9 +120,10 @@ def fail(node: Node, conn: Connection, message: str, now: int) -> None:
 
 def count_attempt(node: Node, conn: Connection, now: int) -> bool:
     """R-4.4: every AUTH_RESPONSE counts for its IP; False where the limit ended the connection."""
-    if not limits_apply_to(conn.ip, node.config.upgrade):
+    limit = node.config.limits.auth_attempts
+    if not isinstance(limit, Limit) or not limits_apply_to(conn.ip, node.config.upgrade):
         return True
-    refusal: Refusal | None = node.limited("auth_attempts", conn.ip, node.config.limits.auth_attempts, now)
+    refusal: Refusal | None = node.limited("auth_attempts", conn.ip, limit, now)
     if refusal is None:
         return True
     _refuse_rate(node, conn, "auth_attempts", refusal.details(), now)

@@ -8,11 +8,14 @@ payload as the exact bytes sent, over which the MAC is computed; ``decode_payloa
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET
 
+from zentalk_sim.protocol.envelope import Envelope, Salvage
+from zentalk_sim.protocol.envelope import Incoming as Incoming
 from zentalk_sim.protocol.errors import (
     INVALID_MESSAGE,
     MALFORMED,
@@ -26,12 +29,10 @@ from zentalk_sim.protocol.frames import (
     CLIENT_FRAMES,
     RELAY_FRAMES,
     BinaryFrame,
-    Bytes32,
     Frame,
     MessageNew,
     MessageSend,
     Payload,
-    Uuid,
 )
 
 BINARY_HEADER_BYTES: Final = 29
@@ -47,51 +48,16 @@ the decoder's would count, which is the interpreter's stack and differs from cal
 _BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
 
 
-class _Envelope(Struct, gc=False):
-    type: str
-    id: Uuid
-    timestamp: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-    payload: msgspec.Raw
-    seq: Annotated[int, Meta(ge=1, le=2**63 - 1)] | UnsetType = UNSET
-    message_mac: Bytes32 | UnsetType = UNSET
-
-
-class _Salvage(Struct):
-    type: Any = UNSET
-    id: Any = UNSET
-
-
-class Incoming(Struct, gc=False):
-    """A frame as it came in: the envelope read, the payload not yet typed unless it travelled as an object."""
-
-    type: str
-    id_as_sent: str
-    """As it stands in the frame; what a MAC covers."""
-    timestamp: int
-    raw_payload: bytes | None = None
-    payload: Payload | None = None
-    seq: int | None = None
-    message_mac: bytes | None = None
-    binary: bool = False
-
-    @property
-    def id(self) -> str:
-        """The frame's id in lower case, in which ids are compared."""
-        return self.id_as_sent.lower()
-
-    @classmethod
-    def of(cls, frame: Frame) -> Incoming:
-        """A frame that travelled by reference (fidelity ``frames``)."""
-        binary = type(frame) is BinaryFrame
-        return cls(frame.type, frame.id, frame.timestamp, None, frame.payload, frame.seq, frame.message_mac, binary)
-
-
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_decode_salvage = msgspec.json.Decoder(_Salvage).decode
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_salvage = msgspec.json.Decoder(Salvage).decode
 _encoder = msgspec.json.Encoder()
 _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
     payload: msgspec.json.Decoder(payload) for table in (CLIENT_FRAMES, RELAY_FRAMES) for payload in table.values()
 }
+
+
+encode_text: Final[Callable[[Frame], bytes]] = _encoder.encode
+"""A text frame as UTF-8 bytes."""
 
 
 def explain(error: Exception, prefix: str) -> tuple[str, str | None]:
@@ -163,7 +129,8 @@ def decode_text(data: bytes, max_payload_bytes: int) -> Incoming:
 
     Raises ProtocolError, ``malformed`` (R-1.5) or ``payload_requires_binary`` (R-1.6).
     """
-    _check_depth(data)
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        _check_depth(data)
     try:
         envelope = _decode_envelope(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
@@ -179,13 +146,15 @@ def decode_text(data: bytes, max_payload_bytes: int) -> Incoming:
             payload_bytes=len(raw),
             limit_bytes=max_payload_bytes,
         )
+    seq, mac = envelope.seq, envelope.message_mac
     return Incoming(
         envelope.type,
         envelope.id,
         envelope.timestamp,
-        raw_payload=raw,
-        seq=None if envelope.seq is UNSET else envelope.seq,
-        message_mac=None if envelope.message_mac is UNSET else envelope.message_mac,
+        raw,
+        None,
+        None if seq is UNSET else seq,
+        None if mac is UNSET else mac,
     )
 
 
@@ -231,6 +200,11 @@ def encode(frame: Frame) -> str | bytes:
     """What goes on the wire: ``str`` for a text frame, ``bytes`` for a binary one."""
     if type(frame) is not BinaryFrame:
         return _encoder.encode(frame).decode()
+    return encode_binary(frame)
+
+
+def encode_binary(frame: Frame) -> bytes:
+    """A binary frame (R-2.1)."""
     payload = _encoder.encode(frame.payload)
     return b"".join(
         (
@@ -241,11 +215,6 @@ def encode(frame: Frame) -> str | bytes:
             payload,
         )
     )
-
-
-def encode_text(frame: Frame) -> bytes:
-    """A text frame as UTF-8 bytes."""
-    return _encoder.encode(frame)
 
 
 def with_seq(body: bytes, seq: int) -> bytes:

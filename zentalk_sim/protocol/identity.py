@@ -5,9 +5,13 @@ Integers in signed material are unsigned big-endian; bytes are concatenated.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256, sha512
+from struct import Struct
 
 from zentalk_sim.protocol.frames import MessageSend
+
+_five_lengths = Struct(">5I").pack
 
 
 def uuid_bytes(text: str) -> bytes:
@@ -24,6 +28,7 @@ def address_of(identity_key: bytes) -> str:
     return "0x" + sha256(identity_key).hexdigest()[:40]
 
 
+@lru_cache(maxsize=8192)
 def conversation_id(one: str, other: str) -> str:
     """R-6.4: ``conv_`` and 16 hex digits of SHA-256 over the two lower-case addresses in ascending order."""
     low, high = sorted((one.lower(), other.lower()))
@@ -49,9 +54,14 @@ def token_signed_data(device_id: str, timestamp_ms: int) -> bytes:
 def content_hash(message: MessageSend, conversation: str) -> bytes:
     """R-5.6: SHA-256 over the length-prefixed decoded fields; equal for equal content, whatever the framing."""
     header = message.x3dh_header
-    fields = [message.to.lower().encode(), message.ciphertext, message.nonce, message.message_type.encode()]
-    fields.append(conversation.encode())
+    to, kind, named = message.to.lower().encode(), message.message_type.encode(), conversation.encode()
+    text, nonce = message.ciphertext, message.nonce
+    heads = _five_lengths(len(to), len(text), len(nonce), len(kind), len(named))
+    parts = (heads[:4], to, heads[4:8], text, heads[8:12], nonce, heads[12:16], kind, heads[16:], named)
+    covered = b"".join(parts)
     if header:
         key_id = header.one_time_key_id
-        fields += [header.identity_key, header.ephemeral_key, b"%d" % key_id if isinstance(key_id, int) else b""]
-    return sha256(b"".join(len(field).to_bytes(4, "big") + field for field in fields)).digest()
+        numbered = b"%d" % key_id if isinstance(key_id, int) else b""
+        fields = [header.identity_key, header.ephemeral_key, numbered]
+        covered += b"".join([len(field).to_bytes(4, "big") + field for field in fields])
+    return sha256(covered).digest()

@@ -21,24 +21,28 @@ def store_copies(node: Node, message: Message, recipient: User, devices: list[st
     if devices:
         node.note("copies.stored", len(devices), user=recipient.address, message_id=message.id)
     limit = node.config.mailbox.max_copies
+    address, boxes = recipient.address, store.mailboxes
     for device_id in devices:
-        box = store.mailbox(recipient.address, device_id)
+        box = boxes[address, device_id]
         # More than one only where the limit was lowered meanwhile.
         while len(box) > limit:
             oldest = next(iter(box))
-            store.remove_copy(recipient.address, device_id, oldest)
-            node.note("copies.dropped.overflow", user=recipient.address, device_id=device_id, message_id=oldest)
-    arm_expiry(node)
+            store.remove_copy(address, device_id, oldest)
+            node.note("copies.dropped.overflow", user=address, device_id=device_id, message_id=oldest)
+    if not node.expiry_armed:
+        arm_expiry(node)
 
 
 def push_new(node: Node, message: Message, recipient: User, now: int) -> None:
     """Push a message just stored to the devices that are connected, or wake one if none is (R-6.2, R-6.7)."""
-    connected = node.store.connected(recipient.address)
+    store, address = node.store, recipient.address
+    connected = store.presence.get(address)
     if not connected:
         node.push_wake(recipient)
         return
     for device_id, place in list(connected.items()):
-        if message.id not in node.store.mailbox(recipient.address, device_id):
+        box = store.mailboxes.get((address, device_id))
+        if box is None or message.id not in box:
             continue
         if place.node == node.name:
             push_copy(node, place.conn, message, now)
@@ -101,22 +105,23 @@ def _end_overdue(node: Node, conn: Connection) -> bool:
 
 def confirm(node: Node, user: User, device_id: str, message: Message, now: int) -> bool:
     """A device has received a message: its copy goes, and the sender hears of it once; False if it had before."""
-    place = node.store.connected(user.address).get(device_id)
+    store, address, message_id = node.store, user.address, message.id
+    place = store.connected(address).get(device_id)
     if place is not None and place.node == node.name:
         conn = node.conns.get(place.conn)
         if conn is not None:
-            conn.pushed.pop(message.id, None)
-    if node.store.remove_copy(user.address, device_id, message.id) is not None:
-        node.note("copies.confirmed", user=user.address, device_id=device_id, message_id=message.id)
-        if not node.store.mailbox(user.address, device_id):
+            conn.pushed.pop(message_id, None)
+    if store.remove_copy(address, device_id, message_id) is not None:
+        node.note("copies.confirmed", user=address, device_id=device_id, message_id=message_id)
+        if (address, device_id) not in store.mailboxes:
             node.clear_push(user, device_id)
     if device_id in message.delivered_to:
         return False
     message.delivered_to.append(device_id)
-    node.store.save_message(message)
-    node.note("messages.delivered", user=user.address, device_id=device_id, message_id=message.id)
-    sender = node.store.users[message.sender]
-    node.notify(sender, "MESSAGE_DELIVERED", MessageDelivered(message.id, device_id, now // 1000), now)
+    store.save_message(message)
+    node.note("messages.delivered", user=address, device_id=device_id, message_id=message_id)
+    sender = store.users[message.sender]
+    node.notify(sender, "MESSAGE_DELIVERED", MessageDelivered(message_id, device_id, now // 1000), now)
     return True
 
 

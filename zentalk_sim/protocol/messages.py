@@ -58,8 +58,8 @@ def accept(
     Raises ProtocolError for the first check that fails, and then nothing has changed but the limit's count.
     """
     store = node.store
-    to = payload.to.lower()
-    derived = conversation_id(sender.address, to)
+    to, address = payload.to.lower(), sender.address
+    derived = conversation_id(address, to)
     conversation = derived if payload.conversation_id is UNSET else payload.conversation_id
     hashed = content_hash(payload, conversation)
     known = _held(node, message_id)
@@ -69,27 +69,30 @@ def accept(
             raise ProtocolError(INVALID_MESSAGE, "this id names another message", reason=DUPLICATE_ID)
         node.note("messages.duplicate", user=sender.address, message_id=message_id)
         return MessageAck(message_id, known.server_timestamp, "duplicate", known.recipient_devices)
-    node.admit_device("send_message", node.config.limits.send_message, sender.address, device_id, now)
+    config = node.config
+    node.admit_device("send_message", config.limits.send_message, address, device_id, now)
     if conn is not None:
         conn.refused_in_a_row = 0
-    window_us = node.config.dedup.window_s * 1_000_000
-    store.forget_nonces(now - window_us)
+    since_us = now - config.dedup.window_s * 1_000_000
+    store.forget_nonces(since_us)
     # Under its own id a nonce may come again, where the index has forgotten the id before the nonce.
-    if store.nonce_holder(sender.address, payload.nonce, now - window_us) not in (None, message_id):
+    holder = store.nonce_holder(address, payload.nonce, since_us)
+    if holder is not None and holder != message_id:
         raise ProtocolError(
             INVALID_MESSAGE, "this nonce was used for another message", reason=NONCE_REUSED, field="payload.nonce"
         )
-    recipient = store.user(to)
+    recipient = store.users.get(to)
     if recipient is None:
         raise ProtocolError(RECIPIENT_NOT_FOUND, "Recipient address not registered", to=to)
     if conversation != derived:
         _check_membership(node, conversation, sender, recipient)
-    if payload.x3dh_header:
-        _check_keys(sender, recipient, payload.x3dh_header)
+    header = payload.x3dh_header
+    if header:
+        _check_keys(sender, recipient, header)
     # The last check of R-1.8. From here on nothing can refuse the message any more.
     store.need()
-    if payload.x3dh_header:
-        _use_prekey(node, recipient, payload.x3dh_header)
+    if header:
+        _use_prekey(node, recipient, header)
     _join(node, conversation, sender, recipient, own=conversation == derived)
     message = _store(node, sender, device_id, recipient, message_id, payload, conversation, hashed, now)
     return MessageAck(message_id, message.server_timestamp, "queued", message.recipient_devices)
@@ -123,18 +126,18 @@ def _store(
         payload.x3dh_header,
     )
     message = Message(
-        id=message_id,
-        sender=sender.address,
-        sender_device=device_id,
-        recipient=recipient.address,
-        conversation_id=conversation,
-        content_hash=hashed,
-        accepted_us=now,
-        order=counters.accepted,
-        recipient_devices=registered,
-        body=body,
-        copies=0,
-        delivered_to=[],
+        message_id,
+        sender.address,
+        device_id,
+        recipient.address,
+        conversation,
+        hashed,
+        now,
+        counters.accepted,
+        registered,
+        body,
+        0,
+        [],
     )
     mailbox.store_copies(node, message, recipient, devices)
     return message

@@ -70,6 +70,9 @@ class Node:
         self.out: list[Effect] = []
         self.tell: Tell | None = None
         """Where facts are told at once instead of standing as notes among the effects; see ``Relay.tell_facts``."""
+        self.only_counted: dict[str, None] = {}
+        """Facts that are nothing but numbers to the face, and are added to ``counters`` as they happen."""
+        self.counters: dict[str, int] = {}
         self.real_us: int | None = None
         """Real time of the input under way, where a test clock was moved (R-13.2)."""
         self.skip_pings_until_us = 0
@@ -108,16 +111,19 @@ class Node:
         """Send one frame to connected devices, wherever they are; how many. One body serves all of this node."""
         here: list[tuple[int, int]] = []
         count = 0
+        name = self.name
         for target in targets:
             count += 1
-            if target.node != self.name:
+            if target.node != name:
                 self.out.append(Publish(target.node, Forward(target.conn, kind, payload)))
                 continue
             conn = self.conns.get(target.conn)
-            if conn is None or conn.state != "ready" or conn.session is None:
+            if conn is None or conn.state != "ready":
                 continue
-            conn.session.seq_out += 1
-            here.append((conn.id, conn.session.seq_out))
+            session = conn.session
+            if session is not None:
+                seq = session.seq_out = session.seq_out + 1
+                here.append((conn.id, seq))
         if len(here) == 1:
             conn_id, seq = here[0]
             self.out.append(Send(conn_id, Frame(kind, self._new_id(), now // 1000, payload, None, seq)))
@@ -174,7 +180,9 @@ class Node:
         value_us: int | None = None,
     ) -> None:
         """Report a counted fact."""
-        if self.tell is not None:
+        if name in self.only_counted:
+            self.counters[name] = self.counters.get(name, 0) + count
+        elif self.tell is not None:
             self.tell(name, count, message_id, device_id if conn is None else conn.device_id, value_us)
         elif conn is not None:
             self.out.append(Note(name, count, conn.id, conn.user, conn.device_id, message_id, value_us))
@@ -219,6 +227,8 @@ class Node:
 
     def admit_device(self, operation: str, limit: Limit | str, user: str, device_id: str, now: int) -> None:
         """As ``admit``, for a device that need not be connected."""
+        if type(limit) is not Limit:
+            return
         refusal = self.limited(operation, user + device_id, limit, now)
         if refusal is not None:
             self.note(f"rate_limited.{operation}", user=user, device_id=device_id)
@@ -229,7 +239,8 @@ class Node:
     def arm(self, conn: Connection) -> None:
         """Have a timer stand for the connection's earliest deadline."""
         due = conn.next_due_us()
-        if due is not None and (conn.armed_us is None or due < conn.armed_us):
+        armed_us = conn.armed_us
+        if due is not None and (armed_us is None or due < armed_us):
             conn.armed_us = due
             self.timers.arm(due, "conn", conn.id)
 

@@ -6,8 +6,8 @@ payload form → capability → (the handler:) duplicate id → rate limit → n
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
+from hmac import compare_digest
 from typing import Any, Final
 
 from zentalk_sim.protocol import (
@@ -57,15 +57,17 @@ HANDLERS: Final[dict[str, tuple[str | None, Handler]]] = {
 
 def receive_bytes(node: Node, conn: Connection, data: bytes, binary: bool, now: int) -> None:
     """A frame as its bytes: size, UTF-8, form, and on."""
-    if len(data) > node.config.frames.max_bytes:
+    frames = node.config.frames
+    if len(data) > frames.max_bytes:
         node.close(conn, CloseCode.TOO_LARGE, "frame too large")
         return
     try:
         if binary:
             incoming = codec.decode_binary(data)
         else:
-            data.decode()
-            incoming = codec.decode_text(data, node.config.frames.max_text_payload_bytes)
+            if not data.isascii():
+                data.decode()
+            incoming = codec.decode_text(data, frames.max_text_payload_bytes)
     except UnicodeDecodeError:
         node.close(conn, CloseCode.INVALID_PAYLOAD, "not UTF-8")
     except CloseConnection as ending:
@@ -118,15 +120,14 @@ def _receive_first(node: Node, conn: Connection, incoming: Incoming, now: int) -
 
 
 def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -> None:
-    user = node.store.user(conn.user)
+    user = node.store.users.get(conn.user)
     session = conn.session
     assert user is not None
     assert session is not None
     if user.suspended:
         # Another node's word of it may have been lost on the bus (R-12.5).
         raise CloseConnection(CloseCode.BANNED, "suspended")
-    if incoming.message_mac is not None or node.config.integrity == "require":
-        _check_mac(node, conn, incoming)
+    _check_mac(node, conn, incoming)
     if now >= conn.token_exp_s * 1_000_000:
         token_refresh.check_life(node, conn, now)
     kind = incoming.type
@@ -152,7 +153,9 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
         _settle_run(node, conn, payload_type, incoming)
         raise _out_of_window(now)
     payload: Any = incoming.payload
-    if type(payload) is not payload_type or payload_type is Topics:
+    if payload is None and payload_type is not Topics:
+        payload = codec.decode_payload(payload_type, incoming.raw_payload or b"", bounded=not incoming.binary)
+    elif type(payload) is not payload_type or payload_type is Topics:
         try:
             payload = _payload_of(node, payload_type, incoming)
         except ProtocolError as error:
@@ -166,27 +169,29 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
     if kind == "AUTH_RESPONSE":
         raise ProtocolError(FORBIDDEN, "this connection is authenticated already")
     if kind == "MESSAGE_SEND":
-        _need(conn, "send_message")
+        if "send_message" not in conn.token_capabilities:
+            raise _not_granted("send_message")
         messages.handle_send(node, conn, user, incoming.id, payload, now)
         return
     capability, handler = HANDLERS[kind]
-    if capability is not None:
-        _need(conn, capability)
+    if capability is not None and capability not in conn.token_capabilities:
+        raise _not_granted(capability)
     handler(node, conn, user, payload, now)
 
 
 def _check_mac(node: Node, conn: Connection, incoming: Incoming) -> None:
     """R-5.3. A frame that travelled as an object has no payload bytes: its modelled MAC covers none."""
-    if incoming.message_mac is None:
+    mac = incoming.message_mac
+    if mac is None:
         if node.config.integrity == "require" and not incoming.binary:
             raise CloseConnection(CloseCode.POLICY_VIOLATION, "message_mac is missing")
         return
-    if conn.session_key is None:
-        conn.session_key = node.crypto.session_key(conn.key_token, conn.challenge)
-    expected = node.crypto.message_mac(
-        conn.session_key, incoming.type, incoming.id_as_sent, incoming.timestamp, incoming.raw_payload or b""
-    )
-    if not hmac.compare_digest(expected, incoming.message_mac):
+    key = conn.session_key
+    if key is None:
+        key = conn.session_key = node.crypto.session_key(conn.key_token, conn.challenge)
+    payload = incoming.raw_payload or b""
+    expected = node.crypto.message_mac(key, incoming.type, incoming.id_as_sent, incoming.timestamp, payload)
+    if not compare_digest(expected, mac):
         raise CloseConnection(CloseCode.POLICY_VIOLATION, "message_mac does not verify")
 
 
@@ -216,9 +221,8 @@ def _settle_run(node: Node, conn: Connection, kind: type[Payload], incoming: Inc
     conn.malformed_in_a_row = 0
 
 
-def _need(conn: Connection, capability: str) -> None:
-    if capability not in conn.token_capabilities:
-        raise ProtocolError(FORBIDDEN, f"the token does not grant {capability}", capability=capability)
+def _not_granted(capability: str) -> ProtocolError:
+    return ProtocolError(FORBIDDEN, f"the token does not grant {capability}", capability=capability)
 
 
 def _out_of_window(now: int) -> ProtocolError:

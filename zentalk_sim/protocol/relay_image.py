@@ -6,8 +6,58 @@ from typing import Any
 
 from msgspec import Struct
 
-from zentalk_sim.protocol.connection import Connection
-from zentalk_sim.protocol.records import StoreImage
+from zentalk_sim.protocol.connection import Connection, ConnectionState
+from zentalk_sim.protocol.records import Session, StoreImage
+
+
+class ConnectionImage(Struct):
+    """A connection; see ``Connection`` for what its fields mean."""
+
+    id: int
+    ip: str
+    user: str
+    device_id: str
+    token_capabilities: tuple[str, ...]
+    state: ConnectionState = "challenged"
+    counts_for_ip: bool = False
+    resume_token: str | None = None
+    challenge: bytes = b""
+    server_time_ms: int = 0
+    challenged_us: int = 0
+    session: Session | None = None
+    session_token: str = ""
+    token_exp_s: int = 0
+    key_token: str = ""
+    session_key: bytes | None = None
+    grace_warned: bool = False
+    malformed_in_a_row: int = 0
+    refused_in_a_row: int = 0
+    announced_order: int = 0
+    pushed: dict[str, None] = {}
+    ping_timestamp_ms: int | None = None
+    ping_sent_us: int = 0
+    ping_missed: bool = False
+    missed_in_a_row: int = 0
+    rtt_us: int | None = None
+    auth_due_us: int | None = None
+    ping_due_us: int | None = None
+    pong_due_us: int | None = None
+    warn_due_us: int | None = None
+    away_due_us: int | None = None
+    look_due_us: int | None = None
+    armed_us: int | None = None
+
+    @classmethod
+    def of(cls, conn: Connection) -> ConnectionImage:
+        """The image of a connection, which shares its session and what it has pushed."""
+        return cls(**{name: getattr(conn, name) for name in cls.__struct_fields__})
+
+    def connection(self) -> Connection:
+        """The connection of which this is the image."""
+        made = Connection(self.id, self.ip, self.user, self.device_id, self.token_capabilities)
+        for name in self.__struct_fields__:
+            setattr(made, name, getattr(self, name))
+        return made
 
 
 class RelayImage(Struct):
@@ -18,7 +68,7 @@ class RelayImage(Struct):
     seed: bytes
     boot: int
     stream_counters: dict[str, int]
-    connections: list[Connection]
+    connections: list[ConnectionImage]
     timers: list[tuple[int, str, Any]]
     expiry_armed: bool
     store: StoreImage

@@ -9,6 +9,7 @@ import binascii
 import ipaddress
 import re
 from base64 import b64decode
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Struct
@@ -87,6 +88,7 @@ def host_name(host: str) -> str:
     return host.partition(":")[0] if host.count(":") == 1 else host
 
 
+@lru_cache(maxsize=1024)
 def _is_ip(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
@@ -114,14 +116,17 @@ def origin_admitted(origin: str, config: UpgradeConfig) -> bool:
 
 def limits_apply_to(ip: str, config: UpgradeConfig) -> bool:
     """Whether per-IP limits hold for an address: not for loopback and private ones in profile ``dev`` (R-3.5)."""
-    if config.profile != "dev":
-        return True
+    return config.profile != "dev" or not _is_local_address(ip)
+
+
+@lru_cache(maxsize=1024)
+def _is_local_address(ip: str) -> bool:
     try:
         address = ipaddress.ip_address(ip.partition("%")[0])
     except ValueError:
-        return True
+        return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return not any((mapped or address) in network for network in LOCAL_NETWORKS)
+    return any((mapped or address) in network for network in LOCAL_NETWORKS)
 
 
 def peer_ip(request: UpgradeRequest, config: UpgradeConfig) -> str:

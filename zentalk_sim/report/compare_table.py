@@ -15,12 +15,13 @@ from zentalk_sim.report.sweep_table import cut, text
 if TYPE_CHECKING:
     from zentalk_sim.experiment.compare import Comparison, Group, Pair
 
-_NAME, _FIGURES, _RATIO = 26, 24, 20
+_MAX_NAME = 34
+_HEADS = ("A median [95 %]", "B median [95 %]", "B / A")
 _MARKS = {"not distinguishable": "~", "higher": "▲ higher", "lower": "▼ lower"}
 
 
 def comparison_table(pairs: Sequence[Pair]) -> str:
-    """Each pair's medians [95 % intervals], ratio and verdict, a line per measure; at most 100 columns."""
+    """Each pair's medians [95 % intervals], ratio and verdict, a line per measure, its columns as wide as they must."""
     parts = [_pair(pair) for pair in pairs]
     return "\n\n".join(parts) + "\n"
 
@@ -47,27 +48,37 @@ def comparison_json(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 def _pair(pair: Pair) -> str:
     lines = [cut(f"A  {_side(pair.baseline)}"), cut(f"B  {_side(pair.other)}"), ""]
-    head = f"{'':<{_NAME}}{'A median [95 %]':>{_FIGURES}}{'B median [95 %]':>{_FIGURES}}{'B / A':>{_RATIO}}"
-    lines.append(f"{head}  B is")
+    rows = [_cells(comparison) for comparison in pair.comparisons]
+    widths = [max(map(len, column)) for column in zip(("", *_HEADS), *rows, strict=True)]
+    lines.append(f"{_aligned(('', *_HEADS), widths)}  B is")
     metric = ""
-    for comparison in pair.comparisons:
+    for comparison, cells in zip(pair.comparisons, rows, strict=True):
         if comparison.statistic != "value" and comparison.metric != metric:
             unit = next((c.unit for c in pair.comparisons if c.metric == comparison.metric and c.unit), "")
             lines.append(title_of(comparison.metric) + (f" ({unit})" if unit else ""))
         elif comparison.statistic == "value" and metric != "value":
             lines.append("Counts")
         metric = comparison.metric if comparison.statistic != "value" else "value"
-        lines.append(f"{_line(comparison)}  {_MARKS[comparison.verdict]}")
+        lines.append(f"{_aligned(cells, widths)}  {_MARKS[comparison.verdict]}")
     lines += ["", *_conclusion(pair)]
     return "\n".join(lines)
 
 
-def _line(comparison: Comparison) -> str:
+def _cells(comparison: Comparison) -> tuple[str, str, str, str]:
+    """A row's name, both medians and the ratio."""
     name = comparison.statistic.replace("censored", "not done")
     if comparison.statistic == "value":
         name = shown_counts({comparison.measure: 1})[0][1]
-    cells = "".join(f"{text(side):>{_FIGURES}}" for side in (comparison.baseline, comparison.other))
-    return f"  {cut(name, _NAME - 2):<{_NAME - 2}}{cells}{_ratio(comparison):>{_RATIO}}"
+    return cut(name, _MAX_NAME), text(comparison.baseline), text(comparison.other), _ratio(comparison)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """One row, each column as wide as its widest cell."""
+    name, *figures = (
+        f"{cell:<{width}}" if not at else f"{cell:>{width}}"
+        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return "  " + "  ".join([name, *figures])
 
 
 def _ratio(comparison: Comparison) -> str:

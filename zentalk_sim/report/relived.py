@@ -61,12 +61,16 @@ def rows(recorded: RelayView, lived: RelayView) -> list[tuple[str, float | int |
     return found
 
 
-def as_text(recorded: RelayView, lived: RelayView, left_out: dict[str, int], skipped: int) -> str:
+def as_text(
+    recorded: RelayView, lived: RelayView, left_out: dict[str, int], skipped: int, carried_over: int = 0
+) -> str:
     """The table, at most 100 columns."""
     lines = [f"{'As the relay saw it':<56}{'recorded':>14}{'lived again':>14}"]
     for words, mine, theirs in rows(recorded, lived):
         text = words if len(words) <= 52 else words[:51] + "…"
         lines.append(f"  {text:<54}{figure(mine):>14}{figure(theirs):>14}")
+    if carried_over:
+        lines.append(f"Carried over: {carried_over} copies that waited when the recording began")
     if left_out:
         lines.append("Not lifted: " + ", ".join(f"{count} {what}" for what, count in sorted(left_out.items())))
     if skipped:
@@ -74,10 +78,13 @@ def as_text(recorded: RelayView, lived: RelayView, left_out: dict[str, int], ski
     return "\n".join(lines) + "\n"
 
 
-def as_data(recorded: RelayView, lived: RelayView, left_out: dict[str, int], skipped: int) -> dict[str, Any]:
+def as_data(
+    recorded: RelayView, lived: RelayView, left_out: dict[str, int], skipped: int, carried_over: int = 0
+) -> dict[str, Any]:
     """The same for programs."""
     return {
         "rows": [{"what": words, "recorded": mine, "lived": theirs} for words, mine, theirs in rows(recorded, lived)],
+        "carried_over": carried_over,
         "not_lifted": left_out,
         "skipped": skipped,
     }

@@ -161,6 +161,18 @@ def read_results(folder: str | os.PathLike[str]) -> Results:
     return results
 
 
+def clear_earlier(folder: Path) -> None:
+    """Remove from a folder what an earlier run told there: a run with ``--no-plots``, or one that is interrupted,
+    shall not leave another's pictures and figures beside its own tables. What is not a run's is left alone.
+    """
+    names = ("summary.json", "results.json", "manifest.json", "report.html", "live.json", "side_by_side.json")
+    if not (folder / "experiment.yaml").is_file():
+        return
+    pictures = (path for path in (folder / "plots").glob("*") if path.suffix in (".png", ".svg"))
+    for path in (*(folder / name for name in names), *pictures):
+        path.unlink(missing_ok=True)
+
+
 def write_run(
     results: Results,
     folder: str | os.PathLike[str],

@@ -140,6 +140,8 @@ def _verdict_lines(thresholds: Sequence[Mapping[str, Any]], checks: Sequence[Map
         lines.append(title)
         for entry in entries:
             found = "" if entry["value"] is None else f"  (found {figure(entry['value'])})"
+            if not found and title == "Thresholds":
+                found = "  (nothing to measure)"
             lines.append(_cut(f"  {'held  ' if entry['held'] else 'BROKEN'}  {entry['id']}{found}"))
         lines.append("")
     return lines

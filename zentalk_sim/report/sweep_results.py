@@ -133,6 +133,7 @@ class Sweep:
         long.insert(len(keys) + 1, "statistic", [statistic for _, statistic in parts])
         return long.astype({"value": "float64"})
 
+    @cached_property
     def summary(self) -> dict[str, Any]:
         """``summary.json``: what the sweep is, its medians with intervals, thresholds and checks."""
         medians = []
@@ -148,6 +149,21 @@ class Sweep:
             "thresholds": [msgspec.to_builtins(bound) for bound in self.meta.bounds],
         }
 
+    @property
+    def messages(self) -> Any:
+        """None to give. Raises AttributeError saying where a message's row is to be had; so do the next two."""
+        raise _no_table("messages")
+
+    @property
+    def connections(self) -> Any:
+        """See ``messages``."""
+        raise _no_table("connections")
+
+    @property
+    def timeseries(self) -> Any:
+        """See ``messages``."""
+        raise _no_table("timeseries")
+
     def __repr__(self) -> str:
         count = len(self.meta.combinations)
         return f"<Sweep {self.name}, {len(self.cells)} cells: {count} combinations × seeds {self.meta.seeds}>"
@@ -161,6 +177,13 @@ class Sweep:
         from zentalk_sim.report.sweep_html import fragment
 
         return fragment(self)
+
+
+def _no_table(name: str) -> AttributeError:
+    return AttributeError(
+        f"a sweep keeps a row per cell (.cells) and no .{name}: run one of its cells with "
+        "zentalk_sim.experiment.run(file, seed=…), or `zsim run`"
+    )
 
 
 def interval_of(column: Any) -> Interval:

@@ -127,6 +127,10 @@ class _Header(Struct):
 
 _decode_line: Final = msgspec.json.Decoder(_Line).decode
 _decode_header: Final = msgspec.json.Decoder(_Header).decode
+_decode_image: Final = msgspec.msgpack.Decoder(RelayImage).decode
+_KNOWN: Final = [msgspec.msgpack.Decoder(kind) for kind in (Command, RelayConfig, ClientConfig)]
+"""Traces are read in threads too, and msgspec (0.22) crashes where two threads meet a type for the first time at
+once. So each is met here, by whoever imports."""
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError, OverflowError)
 _READERS: Final[dict[str, Callable[[_Line, int, RelayConfig], AnyEvent]]] = {}
 
@@ -303,7 +307,7 @@ def _image(snapshot: str, *, redacted: bool) -> RelayImage | None:
     if not snapshot:
         return None
     try:
-        return msgspec.msgpack.decode(_bytes(snapshot), type=RelayImage)
+        return _decode_image(_bytes(snapshot))
     except (*_UNREADABLE, ValueError) as error:
         if redacted:
             return None

@@ -3,8 +3,9 @@
 Lifted, at the instant the relay saw it: a device's first connection, and one after its application had closed; a close
 with a handshake that the relay did not begin, or a loss after which the device never came back; every message once,
 by its id, whether it came as a frame or over REST, with its recipient, kind and size; reads, typing, presence where it
-changes, topics where they are new. Left to the client core, which decides anew: reconnection, resumption, resending,
-confirmations, fetches, tokens. Everything else a recording may hold is counted in ``left_out``.
+changes, topics where they are new. What waited in the mailboxes when the recording began is lifted whole. Left to the
+client core, which decides anew: reconnection, resumption, resending, confirmations, fetches, tokens. Everything else a
+recording may hold is counted in ``left_out``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from msgspec import Struct, field
 
 from zentalk_sim.protocol.config import RelayConfig
 from zentalk_sim.protocol.control import AddDevice, AddUser, AdvanceClock, IssueToken, NodeLost, Stop
-from zentalk_sim.protocol.records import Settings
+from zentalk_sim.protocol.records import Message, Notice, Settings, StoreImage
 from zentalk_sim.trace.event_reader import TraceError, read_events
 from zentalk_sim.trace.events import (
     Abort,
@@ -80,6 +81,23 @@ class LiftedUser(Struct):
     names: dict[str, str] = {}
 
 
+class Waiting(Struct):
+    """What waited in the mailboxes when the recording began, at ``began_us``."""
+
+    began_us: int
+    messages: list[Message] = []
+    """Those of which a copy waited, in the order of their acceptance."""
+    copies: dict[str, list[str]] = {}
+    """Message → the devices that had not confirmed it."""
+    notices: list[tuple[str, str, Notice]] = []
+    """User, device, and a receipt or key change kept for it, in order."""
+
+    @property
+    def count(self) -> int:
+        """How many copies waited."""
+        return sum(map(len, self.copies.values()))
+
+
 class Lifted(Struct):
     """All that was lifted."""
 
@@ -90,6 +108,7 @@ class Lifted(Struct):
     lasted_us: int
     left_out: dict[str, int]
     """What was not lifted → how often."""
+    waiting: Waiting
 
 
 def lift(path: str | PathLike[str]) -> Lifted:
@@ -152,9 +171,7 @@ class _Lifter:
             self._device(conn.user, conn.device_id)
             self._devices[conn.id] = conn.device_id
             self._connects(conn.device_id, 0)
-        waiting = sum(len(ids) for _, _, ids in image.store.mailboxes)
-        if waiting:
-            self._leave("copies that waited when the recording began", waiting)
+        self._waiting = self._what_waited(image.store)
         self._take: dict[type, Callable[[Any], None]] = {
             Upgrade: self._upgrade,
             Accept: self._accept,
@@ -185,7 +202,26 @@ class _Lifter:
         seen = {action.device for action in self._actions if action.kind == "connect"}
         actions = [action for action in self._actions if action.device in seen]
         users = {address: user for address, user in self._users.items() if user.devices}
-        return Lifted(self._config, users, actions, self._last_us - self._start_us, self._left_out)
+        return Lifted(self._config, users, actions, self._last_us - self._start_us, self._left_out, self._waiting)
+
+    def _what_waited(self, store: StoreImage) -> Waiting:
+        """The copies in the snapshot's mailboxes, and the notices kept."""
+        found = Waiting(self._start_us)
+        known = {message.id: message for message in store.messages}
+        wanted: dict[str, list[str]] = {}
+        for address, device, ids in store.mailboxes:
+            for message_id in ids:
+                message = known.get(message_id)
+                if message is None or message.body is None:
+                    self._leave("copies whose message the snapshot does not hold")
+                elif not device:
+                    self._leave(f"copies for {address}, who had no device")
+                else:
+                    wanted.setdefault(message_id, []).append(device)
+        found.messages = sorted((known[key] for key in wanted), key=lambda message: message.order)
+        found.copies = {message.id: wanted[message.id] for message in found.messages}
+        found.notices = [(address, device, notice) for address, device, kept in store.notices for notice in kept]
+        return found
 
     # --- who there is --------------------------------------------------------------------------------
 

@@ -133,6 +133,9 @@ class TableWriter:
     def __init__(self, schema: TableSchema, path: str | os.PathLike[str] | None) -> None:
         self.schema = schema
         self.path = None if path is None else Path(path)
+        if path is not None:
+            # Loaded before the run rather than at its end: Ctrl-C amid a run has a second, and loading can take more.
+            import pyarrow.parquet  # noqa: F401
         self._rows: list[Row] = []
         self._batches: list[Any] = []
         self._parquet: Any = None

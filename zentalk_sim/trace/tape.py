@@ -46,18 +46,18 @@ def full_header(
         "zentalk_trace": rec.FORMAT,
         "name": name,
         "seed": seed,
+        "boot": 0,
         "extent": "full",
         "config": config,
         "client": client,
         "modelled": modelled,
         "nodes": nodes,
+        "snapshot": "" if store is None else b64encode(_image_of(store, started)).decode(),
         "versions": {"zentalk-sim": version},
         "started": started,
     }
     if skewed:
         header["skewed"] = True
-    if store is not None:
-        header["snapshot"] = b64encode(_image_of(store, started)).decode()
     return msgspec.json.encode(header) + b"\n"
 
 

@@ -35,7 +35,7 @@ async def another_network(stage: Stage) -> None:
     """The network changes under a connection. The app makes a new one at once, without a backoff."""
     await stage.online()
     await stage.act("network_changed")
-    found = await stage.wait(lambda: len(stage.attempts()) > 1, 1.0 + stage.settings.settle_s)
+    found = await stage.wait(lambda: len(stage.attempts()) > 1, stage.at_once_s)
     stage.require(found, "the network changed, and the app kept to the old connection", "close")
     await stage.authenticated(2)
     await stage.send("on the new network")

@@ -121,7 +121,7 @@ async def network(stage: Stage) -> None:
     await _first_attempt(stage)
     await _waits(stage, _DELAYS_MS[:2])
     await stage.act("network_changed")
-    found = await stage.wait(lambda: len(stage.attempts()) >= 4, 1.0 + stage.settings.settle_s)
+    found = await stage.wait(lambda: len(stage.attempts()) >= 4, stage.at_once_s)
     stage.judge(found, "the network changed, and the app went on waiting", "close")
 
 
@@ -132,5 +132,5 @@ async def connect_at_once(stage: Stage) -> None:
     await _first_attempt(stage)
     await _waits(stage, _DELAYS_MS[:2])
     await stage.connect()
-    found = await stage.wait(lambda: len(stage.attempts()) >= 4, 1.0 + stage.settings.settle_s)
+    found = await stage.wait(lambda: len(stage.attempts()) >= 4, stage.at_once_s)
     stage.judge(found, "the application asked to connect, and the app went on waiting", "close")

@@ -1,0 +1,160 @@
+"""Hot modules compiled to C by mypyc: an option that changes nothing but speed.
+
+What is compiled of which packages is a ``CompiledForm``: the simulator's is in ``model.compiled``, the mock relay's in
+``mockrelay.compiled``. ``build`` translates, which needs mypy, setuptools and a C compiler and takes some minutes, into
+a folder of the user's cache that is named after a fingerprint of all sources: machine code of other sources is never
+found. ``activate`` has it imported in place of the sources from then on, in this process; ``ZSIM_COMPILED=0`` in the
+environment switches that off. The same sources run either way.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from hashlib import blake2b
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
+from importlib.util import find_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+SWITCH: Final = "ZSIM_COMPILED"
+"""Environment variable; ``0``: run from sources."""
+_COMPLETE: Final = "complete"
+_SETUP: Final = """\
+from mypyc.build import mypycify
+from setuptools import setup
+
+setup(name="compiled", packages=[], ext_modules=mypycify({files!r}, opt_level="2"))
+"""
+_MYPY: Final = """\
+[tool.mypy]
+strict = true
+[[tool.mypy.overrides]]
+module = ["simpy.*", "pyarrow.*", "pandas.*", "ruamel.*", "rbloom.*"]
+ignore_missing_imports = true
+"""
+
+
+class CannotCompile(Exception):
+    """Why there is no compiled form, in a sentence with its remedy."""
+
+
+def cache() -> Path:
+    """Where compiled forms are kept: ``zentalk-sim`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zentalk-sim"
+
+
+class _Finder:
+    """Finds the compiled modules, and the library that they share."""
+
+    def __init__(self, found: Path) -> None:
+        self._files = {}
+        suffix = EXTENSION_SUFFIXES[0]
+        for path in sorted(found.rglob(f"*{suffix}")):
+            name = path.relative_to(found).as_posix().removesuffix(suffix).replace("/", ".")
+            self._files[name] = str(path)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See importlib.abc.MetaPathFinder."""
+        file = self._files.get(name)
+        return None if file is None else spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
+
+
+class CompiledForm:
+    """Some modules of some packages, and where their machine code is."""
+
+    def __init__(self, name: str, packages: tuple[Path, ...], modules: tuple[str, ...]) -> None:
+        """``name`` begins its folders' names; ``packages``: folders of all sources that it depends on.
+
+        ``modules`` are dotted names. Modules that define msgspec Structs cannot be among them: mypyc makes other
+        classes of these.
+        """
+        self.name = name
+        self.packages = packages
+        self.modules = modules
+
+    def fingerprint(self) -> str:
+        """Of every source of the packages, the interpreter and the machine."""
+        found = blake2b(digest_size=12)
+        found.update(f"{sys.implementation.cache_tag} {platform.system()} {platform.machine()}\n".encode())
+        for package in self.packages:
+            for path in sorted(package.rglob("*.py")):
+                data = path.read_bytes()
+                found.update(f"{path.relative_to(package.parent).as_posix()} {len(data)}\n".encode())
+                found.update(data)
+        return found.hexdigest()
+
+    def folder(self) -> Path:
+        """Where the compiled form of the present sources is, or would be."""
+        return cache() / f"{self.name}-{self.fingerprint()}"
+
+    def is_built(self) -> bool:
+        """Whether the present sources were compiled."""
+        return (self.folder() / _COMPLETE).exists()
+
+    def activate(self) -> bool:
+        """Have the compiled modules imported from now on; whether they will be.
+
+        False where the switch is off, nothing was compiled from these very sources, or one of the modules is imported
+        already, since compiled and interpreted classes must not be mixed.
+        """
+        if os.environ.get(SWITCH) == "0" or not any(cache().glob(f"{self.name}-*")):
+            return False
+        if any(name in sys.modules for name in self.modules):
+            return False
+        if not self.is_built():
+            return False
+        sys.meta_path.insert(0, _Finder(self.folder()))
+        return True
+
+    def build(self) -> Path:
+        """Compile the present sources; the folder. Raises CannotCompile."""
+        # Imported here: whoever only looks for a compiled form starts sooner.
+        import shutil
+        from tempfile import TemporaryDirectory
+
+        for needed in ("mypyc", "setuptools"):
+            if find_spec(needed) is None:
+                raise CannotCompile(f"{needed} is not installed; `pip install mypy setuptools` brings what is needed")
+        if shutil.which(os.environ.get("CC", "cc")) is None:
+            raise CannotCompile("no C compiler; on Debian and Ubuntu: apt install gcc python3-dev; or name one in $CC")
+        target = self.folder()
+        if self.is_built():
+            return target
+        with TemporaryDirectory(prefix="zsim-compile-") as work:
+            self._compile(Path(work))
+            part = target.with_name(f"{target.name}.{os.getpid()}.part")
+            shutil.copytree(Path(work) / "made", part)
+            (part / _COMPLETE).touch()
+            shutil.rmtree(target, ignore_errors=True)
+            part.replace(target)
+        return target
+
+    def _compile(self, work: Path) -> None:
+        import shutil
+        import subprocess
+
+        for package in self.packages:
+            shutil.copytree(package, work / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        files = [f"{name.replace('.', '/')}.py" for name in self.modules]
+        (work / "setup.py").write_text(_SETUP.format(files=files), encoding="utf-8")
+        (work / "pyproject.toml").write_text(_MYPY, encoding="utf-8")
+        command = [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", "made"]
+        # A fused multiply-add rounds once where the interpreter rounds twice: digests would depend on the processor.
+        environment = {**os.environ, "CFLAGS": f"{os.environ.get('CFLAGS', '')} -ffp-contract=off".strip()}
+        done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+            raise CannotCompile(f"the compiler gave up; sources run as they are. Its last words:\n{last}")
+
+    def main(self) -> None:
+        """Compile, and say where to."""
+        try:
+            print(f"compiled into {self.build()}")
+        except CannotCompile as error:
+            raise SystemExit(f"not compiled: {error}") from None
