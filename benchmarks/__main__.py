@@ -7,6 +7,7 @@ ratios, and take anything under 1.3× as no difference. ``runs/bench.json`` keep
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -15,12 +16,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from benchmarks import frame_vs_timeout, relay_throughput, replay_speed, sweep_efficiency
 from benchmarks.storm_vs_toy import measure
+from zentalk_sim.model import compiled
 from zentalk_sim.protocol import codec
 from zentalk_sim.protocol.frames import Frame, MessageSend
 from zentalk_sim.trace.replay import replay_file
@@ -121,6 +123,28 @@ def storm(sizes: tuple[tuple[str, int], ...] = (("reconnect_storm", 1_000), ("mi
     return lines
 
 
+_COMPILED: Final = """
+from zentalk_sim.model import compiled
+assert compiled.activate()
+from benchmarks import frame_vs_timeout, storm_vs_toy
+print(*frame_vs_timeout.measure({devices}), *storm_vs_toy.measure({storm}, "million"))
+"""
+
+
+def compiled_simulator(devices: int = 1_000, storm: int = 10_000) -> list[Line]:
+    """A frame and a storm again, in a process that runs the compiled modules; nothing where there are none."""
+    if os.environ.get(compiled.SWITCH) == "0" or not compiled.FORM.is_built():
+        return []
+    program = _COMPILED.format(devices=devices, storm=storm)
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    frame_us, timeout_us, storm_s, toy_s = map(float, said.split())
+    costs = (storm_s / storm * 1e6, toy_s / storm * 1e6)
+    return [
+        line("a simulated frame, compiled", "us", frame_us, timeout_us, "a SimPy timeout with a callback"),
+        line(f"million, {storm:,} devices, compiled", "us a device", *costs, "a SimPy process a device, timeouts only"),
+    ]
+
+
 def frame(devices: int = 1_000) -> list[Line]:
     """One simulated frame of a world at rest against one bare SimPy timeout with a callback."""
     ours, baseline = frame_vs_timeout.measure(devices)
@@ -154,12 +178,12 @@ def sweep() -> list[Line]:
 def main() -> None:
     """Measure, print, keep."""
     lines: list[Line] = []
-    print(f"{'what':<40}{'ours':>12}{'baseline':>12}  {'unit':<12}{'ratio':>7}  against")
-    for part in (start_up, codec_against_json, replay, storm, frame, sweep, relay_throughput.lines):
+    print(f"{'what':<48}{'ours':>12}{'baseline':>12}  {'unit':<12}{'ratio':>7}  against")
+    for part in (start_up, codec_against_json, replay, storm, frame, compiled_simulator, sweep, relay_throughput.lines):
         for entry in part():
             lines.append(entry)
             print(
-                f"{entry['name']:<40}{entry['ours']:>12.2f}{entry['baseline']:>12.2f}  {entry['unit']:<12}"
+                f"{entry['name']:<48}{entry['ours']:>12.2f}{entry['baseline']:>12.2f}  {entry['unit']:<12}"
                 f"{entry['ratio']:>7.2f}  {entry['against']}",
                 flush=True,
             )

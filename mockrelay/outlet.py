@@ -220,7 +220,8 @@ class Outlet:
         if not self._reading:
             self.regulate()
         if self._finishing and not self._outbox:
-            self._end_writing()
+            # A transport of asyncio's that is closed from within its own write tells of the loss twice.
+            self._loop.call_soon(self._end_writing)
 
     def _forget_outbox(self) -> None:
         self._corked, self._corked_bytes = [], 0

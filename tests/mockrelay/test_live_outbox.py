@@ -193,6 +193,27 @@ def test_a_close_must_flush_what_was_sent_before_it() -> None:
 
 
 @pytest.mark.requirement("R-12.4")
+def test_a_transport_must_not_be_closed_from_within_its_own_write() -> None:
+    """asyncio's resumes its protocol amid a write, and would then tell of its loss twice."""
+
+    async def body() -> None:
+        driver, connection, wire = upgraded()
+        wire.full = True
+        connection.send(b"kept", False)
+        connection.send(b"queued", False)
+        connection.data_received(masked(8, b"\x03\xe8"))
+        wire.take_all()
+        assert wire.written.endswith(b"\x88\x02\x03\xe8"), "the answer to its close frame has gone out"
+        assert not wire.closed
+        await asyncio.sleep(0)
+        assert wire.closed
+        assert not wire.aborted
+        finish(driver, connection)
+
+    run(body())
+
+
+@pytest.mark.requirement("R-12.4")
 def test_a_slow_consumer_must_be_dropped_and_others_served() -> None:
     async def body() -> None:
         limits = {"send_message": "off"}
