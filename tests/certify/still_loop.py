@@ -1,47 +1,27 @@
 """An event loop that knows when nothing more can come, for a relay and its apps in one process.
 
-Its law: it is still when nothing is to be run, no socket has anything to read and no thread works for it. Timers of
-real time do not count: both sides' clocks stand still meanwhile. What goes over a socket pair can be read when the
-sending call returns, so nothing is under way that the loop does not see, however busy the machine is.
+Its law: it is still when it is idle. Timers of real time do not count: both sides' clocks stand still meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-import selectors
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from tests.live.idle_loop import IdleLoop
+
 T = TypeVar("T")
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
-    """Tells, before it waits, that it would have to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.would_wait: Callable[[], bool] = lambda: False
-        """Called where there is nothing to do; True where there is now."""
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """See BaseSelector."""
-        found: list[tuple[selectors.SelectorKey, int]] = super().select(0)
-        if found or (timeout is not None and timeout <= 0) or self.would_wait():
-            return found
-        return super().select(timeout)  # type: ignore[no-any-return]
-
-
-class StillLoop(asyncio.SelectorEventLoop):
+class StillLoop(IdleLoop):
     """See the law of this file."""
 
     def __init__(self) -> None:
-        selector = _Selector()
-        super().__init__(selector)
-        selector.would_wait = self._would_wait
+        super().__init__()
         self.served: dict[int, Callable[[], asyncio.BaseProtocol]] = {}
         """Ports of this process, and what serves a connection to them."""
-        self._threads = 0
         self._waiting: list[asyncio.Future[None]] = []
 
     async def still(self) -> None:
@@ -65,18 +45,9 @@ class StillLoop(asyncio.SelectorEventLoop):
             return await super().create_connection(protocol_factory, sock=sock)
         return await super().create_connection(protocol_factory, host, port, **more)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
-        """See AbstractEventLoop."""
-        future = super().run_in_executor(executor, func, *args)
-        self._threads += 1
-        future.add_done_callback(self._thread_done)
-        return future
-
-    def _thread_done(self, _: object) -> None:
-        self._threads -= 1
-
-    def _would_wait(self) -> bool:
-        if self._threads or not self._waiting:
+    def idle(self, timeout_s: float | None) -> bool:
+        """Whoever waits for stillness has it."""
+        if not self._waiting:
             return False
         waiting, self._waiting = self._waiting, []
         for future in waiting:

@@ -8,7 +8,6 @@ devices live on this one loop, and their clocks follow it.
 from __future__ import annotations
 
 import asyncio
-import selectors
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from unittest.mock import patch
 
 from mockrelay.clock import RealClock
 from mockrelay.server import MockRelay
+from tests.live.idle_loop import IdleLoop
 from tests.live.relay_thread import TOKEN
 from tests.mockrelay.live_support import serving
 
@@ -24,35 +24,16 @@ T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
 _HANGS_S = 600.0
 """Of the loop's own time, which nothing here needs."""
-_GLANCE_S = 0.001
-"""Loopback bytes can be read when the call that sent them returns, or next to it: so long is looked for them."""
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
-    """Lets time jump in the place of waiting."""
-
-    jump: Callable[[float], bool]
-
-    def select(self, timeout: float | None = None) -> Any:
-        """See BaseSelector."""
-        found = super().select(0)
-        if found or (timeout is not None and timeout <= 0):
-            return found
-        found = super().select(_GLANCE_S)
-        if found or (timeout is not None and self.jump(timeout)):
-            return found
-        return super().select(timeout)
-
-
-class JumpLoop(asyncio.SelectorEventLoop):
+class JumpLoop(IdleLoop):
     """See the law of this file."""
 
+    glance_s = 0.001
+
     def __init__(self) -> None:
-        selector = _Selector()
-        super().__init__(selector)
-        selector.jump = self._jump
+        super().__init__()
         self._now_s = 0.0
-        self._threads = 0
         self._began_ns = time.time_ns()
 
     def time(self) -> float:
@@ -63,20 +44,11 @@ class JumpLoop(asyncio.SelectorEventLoop):
         """The time as a clock on this loop has it."""
         return self._began_ns + round(self._now_s * 1e9)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
-        """See AbstractEventLoop: while a thread works for the loop, time stands still."""
-        future = super().run_in_executor(executor, func, *args)
-        self._threads += 1
-        future.add_done_callback(self._thread_done)
-        return future
-
-    def _thread_done(self, _: object) -> None:
-        self._threads -= 1
-
-    def _jump(self, timeout: float) -> bool:
-        if self._threads:
+    def idle(self, timeout_s: float | None) -> bool:
+        """Time jumps to the next timer; where there is none, the loop waits."""
+        if timeout_s is None:
             return False
-        self._now_s += timeout
+        self._now_s += timeout_s
         return True
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 
 from mockrelay.journal import JOURNAL_EVENTS
 from mockrelay.server import MockRelay
 from mockrelay.spaces import Space
-from tests.mockrelay.live_support import PATIENCE_S, Json, Peer
+from tests.mockrelay.live_support import PATIENCE_S, Json, Peer, Raw
 from zentalk_sim.faults import Rule, parse_journal_match
 
 
@@ -42,6 +44,16 @@ def waiting(relay: MockRelay, peer: Peer, direction: str) -> int:
 async def advance(relay: MockRelay, ms: int) -> None:
     """Move the relay's clock."""
     await space_of(relay).advance(ms * 1000)
+
+
+async def silent_until_the_end(relay: MockRelay, peer: Raw) -> None:
+    """A connection hears nothing until the relay stops, and is then reset."""
+    reading = asyncio.ensure_future(peer.reader.read(1))
+    done, _ = await asyncio.wait([reading], timeout=0.05)
+    assert not done
+    await relay.stop()
+    with pytest.raises(ConnectionResetError):
+        await reading
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
-from tests.mockrelay.fault_support import advance, rule, waiting, written
+from tests.mockrelay.fault_support import advance, rule, silent_until_the_end, waiting, written
 from tests.mockrelay.live_support import connected, frozen, masked, raw_upgraded, run, serving, user_of
 from zentalk_sim.protocol.control import CloseConn
 
@@ -78,12 +78,7 @@ def test_the_cores_end_of_a_silent_connection_must_not_be_told_to_the_peer() -> 
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert not relay.driver.relay.connections
-            reading = asyncio.ensure_future(peer.reader.read(1))
-            done, _ = await asyncio.wait([reading], timeout=0.05)
-            assert not done
-            await relay.stop()
-            with pytest.raises(ConnectionResetError):
-                await reading
+            await silent_until_the_end(relay, peer)
 
     run(body())
 

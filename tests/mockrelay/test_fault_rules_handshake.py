@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidMessage, Invalid
 
 from mockrelay.server import MockRelay
 from mockrelay.websocket import Connection
-from tests.mockrelay.fault_support import admin, advance, rule, space_of, written
+from tests.mockrelay.fault_support import admin, advance, rule, silent_until_the_end, space_of, written
 from tests.mockrelay.live_support import (
     connected,
     frozen,
@@ -80,12 +80,7 @@ def test_stall_must_leave_the_upgrade_unanswered_until_the_relay_ends() -> None:
                 await written(relay, event="upgrade")
                 assert await status_of(relay) == 101, "others are served"
                 assert not relay.driver.relay.connections
-                reading = asyncio.ensure_future(peer.reader.read(1))
-                done, _ = await asyncio.wait([reading], timeout=0.05)
-                assert not done
-                await relay.stop()
-                with pytest.raises(ConnectionResetError):
-                    await reading
+                await silent_until_the_end(relay, peer)
 
     run(body())
 

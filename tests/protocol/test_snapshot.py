@@ -10,10 +10,12 @@ from relay_support import bundle, header, loose
 from relay_world import Json, Line, Person, RelayWorld, b64
 
 from zentalk_sim.protocol.config import Limit, Limits, MailboxConfig, RelayConfig
+from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.control import AddUser, MakeContacts, NodeLost, RotateKey, Suspend
 from zentalk_sim.protocol.crypto import Crypto, Ed25519, Modelled
 from zentalk_sim.protocol.identity import conversation_id
 from zentalk_sim.protocol.relay import Relay
+from zentalk_sim.protocol.relay_image import ConnectionImage
 from zentalk_sim.protocol.streams import Stream, Streams
 
 INPUTS = (
@@ -218,3 +220,7 @@ def test_real_signatures_and_tokens_must_go_on_alike() -> None:
 def test_what_is_no_snapshot_must_be_refused() -> None:
     with pytest.raises(msgspec.DecodeError):
         Relay.restored(b"nonsense", RelayConfig())
+
+
+def test_the_image_of_a_connection_must_hold_all_of_its_state() -> None:
+    assert set(ConnectionImage.__struct_fields__) == set(Connection.__slots__)

@@ -243,11 +243,7 @@ class Device(Sleeps):
     def apply(self, effects: list[Any]) -> None:
         """Do what the client core asks, in order, and have its next timer stand."""
         for effect in effects:
-            kind = type(effect)
-            if kind is SendFrame:
-                self._send_frame(effect)
-            else:
-                _HANDLERS[kind](self, effect)
+            _HANDLERS[type(effect)](self, effect)
         self._arm()
 
     def _connect(self, effect: Connect) -> None:

@@ -56,12 +56,13 @@ class NodeEffects:
     """When the last effects under way are committed; what a slow store held up is not overtaken."""
 
     _handlers: dict[type, Callable[[Any], None]]
-    """What is done about each kind of effect but Send."""
+    """What is done about each kind of effect."""
 
     def begin_effects(self) -> None:
         """Nothing has gone out."""
         self._committed_us = 0
         self._handlers = {
+            Send: self._send,
             SendMany: self._send_many,
             Accept: self._accept,
             Refuse: self._refuse,
@@ -99,20 +100,14 @@ class NodeEffects:
         """Send effects out without waiting for a commit, as what a node that is about to die still gets out."""
         handlers = self._handlers
         for effect in effects:
-            if type(effect) is Send:
-                self._send(effect)
-            else:
-                handlers[type(effect)](effect)
+            handlers[type(effect)](effect)
 
     def _send(self, effect: Send) -> None:
         socket = self.sockets.get(effect.conn)
         if socket is not None:
             frame = effect.frame
             kind = frame.type
-            if kind == "PING":
-                # Half of all frames, and nothing is counted of them here.
-                pass
-            elif kind == "MESSAGE_NEW":
+            if kind == "MESSAGE_NEW":
                 self.world.recorder.pushed(frame.id, socket.device.member.device_id, self.kernel.now)
             elif kind in _SIGNALS:
                 self.world.recorder.count(_SIGNALS[kind])

@@ -192,10 +192,6 @@ class Recorder:
             self.counts[name] += count
             return
         assert self.clock is not None
-        if name == "rtt" and value_us is not None:
-            if self.clock.now >= self.measured_from_us:
-                self.metrics["rtt_ms"].record(value_us)
-            return
         self.fact(self.clock.now, name, count, message_id, device_id, value_us)
 
     def fact(

@@ -126,18 +126,9 @@ class WebSocket(Line):
         size = 0
         if self._wire:
             data, size = _encoded(frame)
-        tcp, kernel = self.tcp, self.kernel
-        blocked = tcp.path.blocked
-        if device.needs_size or blocked or self._held is not None:
+        if device.needs_size or self.holds:
             size = on_the_wire(size or codec.frame_size(frame), masked=True)
-        # As ``up`` does, with two calls less on the way.
-        at_us = tcp.carry_up(size, kernel.now)
-        if at_us is None:
-            self._hold("up", (self._frame_at_node, (data,)))
-        else:
-            kernel.call_one(at_us, self._frame_at_node, data)
-        if blocked:
-            self._watch()
+        self.up(size, self._frame_at_node, data)
 
     def _frame_at_node(self, data: Any) -> None:
         node = self.node
@@ -195,30 +186,11 @@ class WebSocket(Line):
         size = 0
         if self._wire:
             data, size = _encoded(frame)
-        tcp, kernel = self.tcp, self.kernel
-        blocked = tcp.path.blocked
-        if device.needs_size or blocked or self._held is not None:
+        if device.needs_size or self.holds:
             size = on_the_wire(size or codec.frame_size(frame), masked=False)
-        # As ``down`` does, with two calls less on the way.
-        now = kernel.now
-        at_us = tcp.carry_down(size, now)
-        if at_us is None:
-            self._own_outbox().hold(size)
-            self._hold("down", (device.frame_arrived, (self, data)))
-        else:
-            if at_us - now > self._prompt_us:
-                self._own_outbox().add(at_us - self._prompt_us, size)
-            kernel.call_one(at_us, self._frame_at_device, data)
-        if blocked:
-            self._watch()
+        self.down(size, device.frame_arrived, self, data)
         if self._outbox is not None:
             self._check_outbox()
-
-    def _frame_at_device(self, data: Any) -> None:
-        if self.over:
-            self.reset_up("reset")
-        else:
-            self.device.frame_arrived(self, data)
 
     def _check_outbox(self) -> None:
         """R-12.4: a peer that takes less than it is sent is dropped once its outbox is full."""

@@ -75,10 +75,6 @@ class ClientCore(ConnectionLife):
     # --- frames, one function each ----------------------------------------------------------------
 
     def _take(self, frame: Frame, now: int, out: Effects) -> None:
-        if frame.type == "PING" and self.state is _CONNECTED:
-            # Half of all frames that come, told apart without a look into the tables.
-            self._ping(frame, now, out)
-            return
         handler = _HANDLERS[self.state].get(frame.type)
         if handler is None:
             out.append(Count("frames.ignored"))

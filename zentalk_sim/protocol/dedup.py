@@ -8,8 +8,6 @@ know is looked up there too.
 
 from __future__ import annotations
 
-from operator import index
-
 from rbloom import Bloom
 
 from zentalk_sim.protocol.config import DedupConfig
@@ -27,9 +25,6 @@ class SeenIds:
 
     def __init__(self, config: DedupConfig) -> None:
         self._config = config
-        self._window_us = config.window_s * 1_000_000
-        self._last = ("", 0)
-        """The id last asked about, which is nearly always the next to be added, and its hash."""
         self._current = self._make()
         self._previous: Bloom | None = None
         self._began_us: int | None = None
@@ -37,13 +32,12 @@ class SeenIds:
         """The instant since which every id added is in a generation that stands."""
 
     def _make(self) -> Bloom:
-        # It is given hashes, which stand for themselves.
-        return Bloom(self._config.bloom_capacity, self._config.bloom_error, index)
+        return Bloom(self._config.bloom_capacity, self._config.bloom_error, _hash_of)
 
     def _turn(self, now_us: int) -> None:
         if self._began_us is None:
             self._began_us = self.oldest_covered_us = now_us
-        window_us = self._window_us
+        window_us = self._config.window_s * 1_000_000
         while now_us - self._began_us >= window_us:
             if now_us - self._began_us >= 2 * window_us:
                 # Nothing was added for a whole generation: both are out of date.
@@ -56,17 +50,12 @@ class SeenIds:
 
     def add(self, message_id: str, now_us: int) -> None:
         """Remember an id accepted at ``now_us``."""
-        began_us = self._began_us
-        if began_us is None or now_us - began_us >= self._window_us:
-            self._turn(now_us)
-        last = self._last
-        self._current.add(last[1] if last[0] == message_id else _hash_of(message_id))
+        self._turn(now_us)
+        self._current.add(message_id)
 
     def may_hold(self, message_id: str, oldest_indexed_us: int | None) -> bool:
         """False only where the id is surely new. ``oldest_indexed_us``: acceptance of the index's oldest entry."""
-        hashed = _hash_of(message_id)
-        self._last = (message_id, hashed)
-        if hashed in self._current or (self._previous is not None and hashed in self._previous):
+        if message_id in self._current or (self._previous is not None and message_id in self._previous):
             return True
         if oldest_indexed_us is None:
             return False
