@@ -175,11 +175,7 @@ class Connection(Handshake):
         frames = self._reader.feed(data)
         if self._inbox is None and self._reading:
             for number, frame in enumerate(frames, 1):
-                if frame.opcode is _TEXT and frame.fin:
-                    if self.conn is not None:
-                        self._gate.frame_in(frame.data, False)
-                else:
-                    self._take(frame)
+                self._take(frame)
                 if not self._reading or self._finishing:
                     self._keep(frames[number:])
                     break

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from zentalk_sim.checks.registry import Check, Mark, Recent, check, mark
 from zentalk_sim.checks.relay_signals import Contacts
-from zentalk_sim.checks.world import claims_of
+from zentalk_sim.checks.world import claims_of, device_asked_for
 from zentalk_sim.protocol import control
 from zentalk_sim.protocol.identity import fingerprint
 from zentalk_sim.protocol.keys import REASONS
@@ -93,13 +91,9 @@ class KeyChangeTold(Contacts):
         claims = None if asked is None else claims_of(asked.bearer)
         if asked is None or claims is None or not 200 <= event.status < 300:
             return
-        if asked.method == "POST" and asked.path == "/api/devices" and asked.body is not None:
-            try:
-                device = msgspec.json.decode(asked.body, type=dict[str, Any]).get("device_id")
-            except (msgspec.MsgspecError, RecursionError, UnicodeError):
-                return
-            if isinstance(device, str):
-                self._gains(claims.sub, device.lower(), event)
+        device = device_asked_for(asked)
+        if device is not None:
+            self._gains(claims.sub, device, event)
         elif asked.method == "DELETE":
             for key in [key for key in self.kept if key[0] == claims.sub]:
                 del self.kept[key]
@@ -188,14 +182,16 @@ class PrekeysOnce(Check):
         # Who publishes keys may publish one under an old number again.
         claims = claims_of(event.bearer) if event.method in ("POST", "PUT") and "/keys" in event.path else None
         if claims is not None:
-            for key in [key for key, _ in self.handed.items() if key[0] == claims.sub]:
-                self.handed.pop(key)
+            self._published(claims.sub)
 
     def on_control(self, event: ev.Control) -> None:
         if isinstance(event.command, control.RotateKey):
-            user = event.command.address.lower()
-            for key in [key for key, _ in self.handed.items() if key[0] == user]:
-                self.handed.pop(key)
+            self._published(event.command.address.lower())
+
+    def _published(self, user: str) -> None:
+        """A user's keys are new ones: what was handed out before is no matter."""
+        for key in [key for key, _ in self.handed.items() if key[0] == user]:
+            self.handed.pop(key)
 
     def on_response(self, event: ev.Response) -> None:
         asked = self.world.requests.get(event.r)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Any
 
 from msgspec import UNSET
@@ -10,6 +9,7 @@ from msgspec import UNSET
 from zentalk_sim.checks.client_messages import fetched_ids
 from zentalk_sim.checks.registry import Check, Recent, check, mark
 from zentalk_sim.checks.world import claims_of
+from zentalk_sim.protocol.identity import conversation_id
 from zentalk_sim.trace import events as ev
 
 _LONG_S = 3_600
@@ -207,11 +207,8 @@ class ConversationId(Check):
         user, payload = self.world.conn(send.c).user, send.payload
         if ack.payload.status != "queued" or user is None:
             return
-        if payload.conversation_id is not UNSET:
-            self.named[send.id] = payload.conversation_id
-            return
-        both = "".join(sorted((user.lower(), payload.to.lower())))
-        self.named[send.id] = f"conv_{sha256(both.encode()).hexdigest()[:16]}"
+        named = payload.conversation_id
+        self.named[send.id] = conversation_id(user, payload.to) if named is UNSET else named
 
     def out_message_new(self, event: ev.FrameOut) -> None:
         named, told = self.named.get(event.id), event.payload.conversation_id

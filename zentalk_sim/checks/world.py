@@ -98,6 +98,17 @@ def claims_of(token: str | None) -> Claims | None:
     return claims
 
 
+def device_asked_for(asked: ev.Request) -> str | None:
+    """The device that a request would register; None where it is no such request, or names none."""
+    if asked.method != "POST" or asked.path != "/api/devices" or asked.body is None:
+        return None
+    try:
+        device = msgspec.json.decode(asked.body, type=dict[str, Any]).get("device_id")
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None
+    return device.lower() if isinstance(device, str) else None
+
+
 class Person:
     """A registered user."""
 
@@ -375,13 +386,9 @@ class World:
             self._token_given(event.body)
         if claims is None:
             return
-        if asked.method == "POST" and asked.path == "/api/devices" and asked.body is not None:
-            try:
-                device = msgspec.json.decode(asked.body, type=dict[str, Any]).get("device_id")
-            except (msgspec.MsgspecError, RecursionError, UnicodeError):
-                return
-            if isinstance(device, str):
-                self._register(claims.sub, device.lower())
+        device = device_asked_for(asked)
+        if device is not None:
+            self._register(claims.sub, device)
         elif asked.method == "DELETE" and (found := DEVICE_PATH.match(asked.path)):
             self.person(claims.sub).devices.pop(found.group(1).lower(), None)
 

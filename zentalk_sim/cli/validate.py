@@ -32,7 +32,7 @@ def command(files: tuple[str, ...], settings: tuple[str, ...]) -> None:
             faults.append(error.message)
             continue
         devices, nodes = experiment.population.devices, experiment.relay.nodes
-        size = f"{devices} device{'s'[: devices != 1]}, {nodes} node{'s'[: nodes != 1]}"
+        size = f"{devices} device{'' if devices == 1 else 's'}, {nodes} node{'' if nodes == 1 else 's'}"
         click.echo(f"{path}: {experiment.name}: {size}, {format_duration(experiment.duration_us)}: valid{swept}")
     if faults:
         raise InvalidFile("\n".join(faults))

@@ -129,8 +129,7 @@ def decode_text(data: bytes, max_payload_bytes: int) -> Incoming:
 
     Raises ProtocolError, ``malformed`` (R-1.5) or ``payload_requires_binary`` (R-1.6).
     """
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
-        _check_depth(data)
+    _check_depth(data)
     try:
         envelope = _decode_envelope(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import sha256, sha512
-from struct import Struct
 
 from zentalk_sim.protocol.frames import MessageSend
-
-_five_lengths = Struct(">5I").pack
 
 
 def uuid_bytes(text: str) -> bytes:
@@ -54,14 +51,9 @@ def token_signed_data(device_id: str, timestamp_ms: int) -> bytes:
 def content_hash(message: MessageSend, conversation: str) -> bytes:
     """R-5.6: SHA-256 over the length-prefixed decoded fields; equal for equal content, whatever the framing."""
     header = message.x3dh_header
-    to, kind, named = message.to.lower().encode(), message.message_type.encode(), conversation.encode()
-    text, nonce = message.ciphertext, message.nonce
-    heads = _five_lengths(len(to), len(text), len(nonce), len(kind), len(named))
-    parts = (heads[:4], to, heads[4:8], text, heads[8:12], nonce, heads[12:16], kind, heads[16:], named)
-    covered = b"".join(parts)
+    fields = [message.to.lower().encode(), message.ciphertext, message.nonce, message.message_type.encode()]
+    fields.append(conversation.encode())
     if header:
         key_id = header.one_time_key_id
-        numbered = b"%d" % key_id if isinstance(key_id, int) else b""
-        fields = [header.identity_key, header.ephemeral_key, numbered]
-        covered += b"".join([len(field).to_bytes(4, "big") + field for field in fields])
-    return sha256(covered).digest()
+        fields += [header.identity_key, header.ephemeral_key, b"%d" % key_id if isinstance(key_id, int) else b""]
+    return sha256(b"".join(len(field).to_bytes(4, "big") + field for field in fields)).digest()

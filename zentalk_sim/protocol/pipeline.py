@@ -153,9 +153,7 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
         _settle_run(node, conn, payload_type, incoming)
         raise _out_of_window(now)
     payload: Any = incoming.payload
-    if payload is None and payload_type is not Topics:
-        payload = codec.decode_payload(payload_type, incoming.raw_payload or b"", bounded=not incoming.binary)
-    elif type(payload) is not payload_type or payload_type is Topics:
+    if type(payload) is not payload_type or payload_type is Topics:
         try:
             payload = _payload_of(node, payload_type, incoming)
         except ProtocolError as error:
@@ -169,13 +167,12 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
     if kind == "AUTH_RESPONSE":
         raise ProtocolError(FORBIDDEN, "this connection is authenticated already")
     if kind == "MESSAGE_SEND":
-        if "send_message" not in conn.token_capabilities:
-            raise _not_granted("send_message")
+        _need(conn, "send_message")
         messages.handle_send(node, conn, user, incoming.id, payload, now)
         return
     capability, handler = HANDLERS[kind]
-    if capability is not None and capability not in conn.token_capabilities:
-        raise _not_granted(capability)
+    if capability is not None:
+        _need(conn, capability)
     handler(node, conn, user, payload, now)
 
 
@@ -221,8 +218,9 @@ def _settle_run(node: Node, conn: Connection, kind: type[Payload], incoming: Inc
     conn.malformed_in_a_row = 0
 
 
-def _not_granted(capability: str) -> ProtocolError:
-    return ProtocolError(FORBIDDEN, f"the token does not grant {capability}", capability=capability)
+def _need(conn: Connection, capability: str) -> None:
+    if capability not in conn.token_capabilities:
+        raise ProtocolError(FORBIDDEN, f"the token does not grant {capability}", capability=capability)
 
 
 def _out_of_window(now: int) -> ProtocolError:

@@ -129,21 +129,7 @@ class Relay:
 
     def receive_text(self, conn: ConnId, data: bytes, now: int, real_us: int | None = None) -> list[Effect]:
         """A text message as its bytes, UTF-8 not yet checked."""
-        # As ``_receive``, and two calls less: these are nearly all inputs of a relay on real sockets.
-        node = self._node
-        heap = node.timers.heap
-        if now < self.now_us or (heap and heap[0][0] < now):
-            self._begin(now, real_us)
-        self.now_us = now
-        node.real_us = real_us
-        found = node.conns.get(conn)
-        if found is not None and found.state != "ended":
-            pipeline.receive_bytes(node, found, data, False, now)
-        if node.ended:
-            return self._finish(now)
-        out = node.out
-        node.out = []
-        return out
+        return self._receive(conn, data, False, now, real_us)
 
     def receive_oversized(self, conn: ConnId, now: int) -> list[Effect]:
         """The face saw a message begin that exceeds ``frames.max_bytes`` (R-1.6)."""
