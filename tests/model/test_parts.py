@@ -68,10 +68,13 @@ def test_waiting_time_agrees_with_the_theory_of_m_m_1() -> None:
 
 
 class Node:
-    def __init__(self, name: str, dead_since_us: int | None = None, open_connections: int = 0) -> None:
+    def __init__(
+        self, name: str, dead_since_us: int | None = None, open_connections: int = 0, opening_connections: int = 0
+    ) -> None:
         self.name = name
         self.dead_since_us = dead_since_us
         self.open_connections = open_connections
+        self.opening_connections = opening_connections
 
 
 def names(balancer: Balancer[Any], users: list[str], now_us: int = 0) -> list[str | None]:
@@ -86,6 +89,11 @@ def test_round_robin_takes_turns() -> None:
 
 def test_least_connections_takes_the_emptiest_and_the_first_of_equals() -> None:
     nodes = [Node("a", open_connections=2), Node("b", open_connections=1), Node("c", open_connections=1)]
+    assert names(Balancer("least_connections", nodes), ["x"]) == ["b"]
+
+
+def test_least_connections_counts_those_that_are_still_being_opened() -> None:
+    nodes = [Node("a", open_connections=1, opening_connections=5), Node("b", open_connections=3)]
     assert names(Balancer("least_connections", nodes), ["x"]) == ["b"]
 
 

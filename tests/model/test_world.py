@@ -160,6 +160,40 @@ def test_every_balancer_spreads_devices_over_the_nodes(balancer: str) -> None:
     assert outcome.counts["messages.shown"] > 0
 
 
+def test_devices_that_return_within_one_round_trip_spread_over_the_nodes_that_are_left() -> None:
+    """A balancer that counted only what nodes have answered would send them all to the same one."""
+    outcome = run(
+        population={"devices": 60},
+        relay={"nodes": 3, "balancer": "least_connections", "ingress": {"accept_backlog": 100}},
+        workload=QUIET,
+        faults=[{"at": "30s", "do": "crash_node", "nodes": 1, "host": "alive", "for": "20s"}],
+        duration="60s",
+    )
+    again = [row["node"] for row in outcome.connections if row["attempt"] == 2]
+    assert len(again) == 20
+    assert {again.count(node) for node in set(again)} == {10}
+
+
+def test_a_syn_sent_again_reaches_the_node_it_was_sent_to_unless_that_is_known_to_be_dead() -> None:
+    made, alice, bob = pair(
+        relay={"nodes": 2, "balancer": "least_connections", "failure_detection": "2s", "ingress": {"accept_backlog": 1}}
+    )
+    full, other = alice.socket.node, bob.socket.node
+    full.ingress.backlog = 0
+    other.open_connections += 9
+    alice.socket.reset_both()
+    run_for(made, 3)
+    assert made.recorder.counts["connections.syn_dropped"] > 0
+    assert (alice.socket.node, full.opening_connections) == (full, 1)
+    other.open_connections -= 9
+    run_for(made, 1)
+    assert alice.socket.node is full
+    full.halt("dead")
+    run_for(made, 10)
+    assert (alice.socket.node, alice.socket.tcp_us is None) == (other, False)
+    assert (full.opening_connections, other.opening_connections, other.open_connections) == (0, 0, 2)
+
+
 def test_the_open_connections_of_a_node_are_counted_back() -> None:
     made, alice, bob = pair()
     (node,) = made.nodes

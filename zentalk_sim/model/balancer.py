@@ -1,7 +1,9 @@
 """Which node a new connection goes to: round robin, least connections, or sticky by user.
 
 The balancer works on layer 4. It learns of a dead node ``notice_us`` after its death; until then it still sends
-connections there, which are refused or met with silence, and from then on to the others.
+connections there, which are refused or met with silence, and from then on to the others. It counts a connection from
+the SYN that it sends to a node, as a director does, and not from the node's answer: devices that come back within one
+round trip would otherwise all meet the same few nodes.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ class Backend(Protocol):
     dead_since_us: int | None
     """None while it takes connections; the distant past where it said that it would stop."""
     open_connections: int
+    opening_connections: int
+    """Those whose SYN it was sent and has not answered yet."""
 
 
 B = TypeVar("B", bound=Backend)
@@ -39,12 +43,13 @@ class Balancer(Generic[B]):
         self._notice_us = notice_us
         self._turn = 0
 
-    def _believed_up(self, node: B, now_us: int) -> bool:
+    def believed_up(self, node: B, now_us: int) -> bool:
+        """Whether it would send a connection there."""
         return node.dead_since_us is None or now_us - node.dead_since_us < self._notice_us
 
     def pick(self, user: str, now_us: int) -> B | None:
         """The node for a new connection of ``user``; None where the balancer knows of none alive."""
-        alive = [node for node in self._nodes if self._believed_up(node, now_us)]
+        alive = [node for node in self._nodes if self.believed_up(node, now_us)]
         return self._choose(alive, user) if alive else None
 
     def _round_robin(self, alive: Sequence[B], user: str) -> B:
@@ -52,7 +57,7 @@ class Balancer(Generic[B]):
         return alive[self._turn % len(alive)]
 
     def _least_connections(self, alive: Sequence[B], user: str) -> B:
-        return min(alive, key=lambda node: node.open_connections)
+        return min(alive, key=lambda node: node.open_connections + node.opening_connections)
 
     def _sticky(self, alive: Sequence[B], user: str) -> B:
         """Rendezvous hashing: the loss of a node moves its own users only."""

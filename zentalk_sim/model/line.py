@@ -2,7 +2,8 @@
 
 The network says when bytes arrive; this says what becomes of them: a node that is dead answers nothing, one that
 knows the connection no longer answers RST, and so does a device that let go of it. A SYN that meets a full backlog
-or a dead host is sent again after 1, 2, 4 … s (RFC 6298 §5.5), as long as the client waits.
+or a dead host is sent again after 1, 2, 4 … s (RFC 6298 §5.5), as long as the client waits; the balancer knows it as
+the flow that it was and sends it to the same node, unless it has learned meanwhile that this one is dead.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Line:
         "_counted",
         "_held",
         "_last_done_us",
+        "_opening_at",
         "_outbox",
         "_probes",
         "_prompt_us",
@@ -60,6 +62,8 @@ class Line:
         self.tcp_us: int | None = None
         self.tls_us: int | None = None
         self._counted = False
+        self._opening_at: RelayNode | None = None
+        """The node that the balancer has sent a SYN to that is not answered yet."""
         self._last_done_us = 0
         self._probes = 0
         self._watching_us: int | None = None
@@ -88,25 +92,44 @@ class Line:
 
     def open(self, unanswered: int = 0) -> None:
         """Send a SYN to a node of the balancer's choice; ``unanswered`` ones came before it."""
+        self._settle()
         if self.over:
             return
         now: int = self.kernel.now
-        self.node = self.device.world.balancer.pick(self.device.member.person.address, now)
         established_us = self.tcp.handshake(now)
         if established_us is not None:
+            self._choose_node(now)
             self.kernel.call_at(established_us, self._answered, unanswered, now)
         elif self.tcp.retry_at_us is not None:
             self.kernel.call_at(self.tcp.retry_at_us, self.open, unanswered)
         else:
             self._watch()
 
+    def _choose_node(self, now: int) -> None:
+        balancer = self.device.world.balancer
+        node = self.node
+        if node is None or not balancer.believed_up(node, now):
+            node = self.node = balancer.pick(self.device.member.person.address, now)
+        if node is not None:
+            self._opening_at = node
+            node.opening_connections += 1
+
+    def _settle(self) -> None:
+        """The balancer's SYN is answered, or will not be."""
+        node = self._opening_at
+        if node is not None:
+            self._opening_at = None
+            node.opening_connections -= 1
+
     def _answered(self, unanswered: int, sent_us: int) -> None:
         """The instant at which a SYN is answered, if what it met answers it."""
         if self.over:
+            self._settle()
             return
         node = self.node
         now: int = self.kernel.now
         if node is None or node.state not in (UP, DEAD):
+            self._settle()
             self.failed("refused")
             return
         admits = node.state != DEAD and (node.ingress is None or node.ingress.admits(now))
@@ -114,6 +137,7 @@ class Line:
             if node.state != DEAD:
                 self.device.world.recorder.count("connections.syn_dropped")
             if unanswered >= self.tcp.profile.syn_retries:
+                self._settle()
                 self.failed("timeout")
                 return
             again_us = max(now, sent_us + (SYN_TIMEOUT_US << unanswered))
@@ -121,6 +145,7 @@ class Line:
             return
         self.epoch = node.epoch
         self.tcp_us = now
+        self._settle()
         self._counted = True
         node.open_connections += 1
         # The worker's time for the TLS handshake is added to the network's, wherever in the exchange it falls.

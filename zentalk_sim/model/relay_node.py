@@ -47,6 +47,8 @@ class RelayNode(NodeEffects):
         self.dead_since_us: int | None = None
         self.epoch = 0
         self.open_connections = 0
+        self.opening_connections = 0
+        """SYNs that the balancer has sent here and that are not answered yet."""
         self.sockets: dict[int, WebSocket] = {}
         self.backlogged: dict[Line, None] = {}
         """Connections with something in their outbox, or that had until lately."""
