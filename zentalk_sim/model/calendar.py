@@ -15,8 +15,6 @@ from typing import Any, Final
 
 from zentalk_sim.protocol.streams import Stream
 
-NEVER: Final = (1 << 62) - 1
-"""An instant after all others: of a timer that is not armed. No larger, so that compiled code holds it in a word."""
 URGENT: Final = 0
 INPUT: Final = 1
 TIMER: Final = 2

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from zentalk_sim.experiment.metrics import closed_count
-from zentalk_sim.model.calendar import NEVER
 from zentalk_sim.model.clock import Clock, draw_clock
 from zentalk_sim.model.line import Line
 from zentalk_sim.model.population import Member, Person, roaming_ip
@@ -42,6 +41,7 @@ from zentalk_sim.protocol.client_effects import (
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.frames import Frame
 from zentalk_sim.protocol.streams import Stream
+from zentalk_sim.protocol.timers import NEVER
 
 if TYPE_CHECKING:
     from zentalk_sim.model.world import World
@@ -213,14 +213,14 @@ class Device(Sleeps):
 
     # --- timers --------------------------------------------------------------------------------------
 
-    def _due_us(self) -> int | None:
-        """The instant at which the core wants to be called."""
-        due_us = self.client.next_timeout()
-        return due_us if due_us is None or self.clock is None else self.clock.instant(due_us)
+    def _due_us(self) -> int:
+        """The instant at which the core wants to be called, or NEVER."""
+        due_us = self.client.due_us()
+        return due_us if self.clock is None or due_us == NEVER else self.clock.instant(due_us)
 
     def _arm(self) -> None:
-        due_us = self.client.next_timeout() if self.clock is None else self._due_us()
-        if due_us is not None and due_us < self._armed_us:
+        due_us = self._due_us()
+        if due_us < self._armed_us:
             self._armed_us = due_us
             kernel = self.kernel
             kernel.timer_one(due_us if due_us > kernel.now else kernel.now, self._on_timer, due_us)
@@ -229,12 +229,10 @@ class Device(Sleeps):
         if armed_us != self._armed_us:
             return
         self._armed_us = NEVER
-        due_us = self._due_us()
-        now = self.kernel.now
-        if due_us is not None and due_us <= now:
+        if self._due_us() <= self.kernel.now:
             self.apply(self.client.handle_timeout(self.now()))
             # A core that asks for the instant just served would hold the clock for ever (R-12.2).
-            assert self._armed_us > now, f"device {self.member.index}: timer stands still"
+            assert self._armed_us > self.kernel.now, f"device {self.member.index}: timer stands still"
         else:
             self._arm()
 

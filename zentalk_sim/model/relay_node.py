@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from zentalk_sim.experiment.schema import Costs
-from zentalk_sim.model.calendar import NEVER
 from zentalk_sim.model.clock import draw_clock
 from zentalk_sim.model.ingress import Ingress
 from zentalk_sim.model.node_effects import NodeEffects
@@ -21,6 +20,7 @@ from zentalk_sim.protocol.frames import Frame
 from zentalk_sim.protocol.relay import Relay
 from zentalk_sim.protocol.rest_types import Request
 from zentalk_sim.protocol.streams import Streams
+from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.protocol.upgrade import UpgradeRequest
 
 if TYPE_CHECKING:
@@ -262,16 +262,15 @@ class RelayNode(NodeEffects):
         if self.relay is not None:
             self.relay.note_arrival(socket.conn, self.now())
 
-    def _due_us(self) -> int | None:
-        """The instant at which the core wants to be called."""
+    def _due_us(self) -> int:
+        """The instant at which the core wants to be called, or NEVER."""
         assert self.relay is not None
-        due_us = self.relay.next_timeout()
-        return due_us if due_us is None or self.clock is None else self.clock.instant(due_us)
+        due_us = self.relay.due_us()
+        return due_us if self.clock is None or due_us == NEVER else self.clock.instant(due_us)
 
     def _arm(self) -> None:
-        assert self.relay is not None
-        due_us = self.relay.next_timeout() if self.clock is None else self._due_us()
-        if due_us is not None and due_us < self._armed_us:
+        due_us = self._due_us()
+        if due_us < self._armed_us:
             self._armed_us = due_us
             kernel = self.kernel
             kernel.timer_one(due_us if due_us > kernel.now else kernel.now, self._on_timer, (self.epoch, due_us))
@@ -283,8 +282,7 @@ class RelayNode(NodeEffects):
             return
         self._armed_us = NEVER
         now = self.kernel.now
-        due_us = relay.next_timeout() if self.clock is None else self._due_us()
-        if due_us is not None and due_us <= now:
+        if self._due_us() <= now:
             self._take(relay.handle_timeout(now if self.clock is None else self.clock.local(now)))
             # A core that asks for the instant just served would hold the clock for ever (R-12.2).
             assert self._armed_us > now, f"{self.name}: timer stands still"

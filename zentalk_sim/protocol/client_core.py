@@ -22,6 +22,7 @@ from zentalk_sim.protocol.crypto import Crypto
 from zentalk_sim.protocol.errors import HTTP_STATUS, RATE_LIMITED
 from zentalk_sim.protocol.frames import BinaryFrame, Frame, Payload, Pong
 from zentalk_sim.protocol.streams import Stream, Streams
+from zentalk_sim.protocol.timers import NEVER
 
 
 class ClientCore(ConnectionLife):
@@ -236,11 +237,16 @@ class ClientCore(ConnectionLife):
 
     def next_timeout(self) -> int | None:
         """The earliest instant at which ``handle_timeout`` has something to do, or None."""
+        due_us = self.due_us()
+        return None if due_us == NEVER else due_us
+
+    def due_us(self) -> int:
+        """As ``next_timeout``, but NEVER in place of None."""
         if not self._next_known:
             # A face asks after each input, and the next input asks again: half of the work is saved.
             self._next_us = self._earliest()
             self._next_known = True
-        return self._next_us
+        return NEVER if self._next_us is None else self._next_us
 
     def _earliest(self) -> int | None:
         due = self._due_us

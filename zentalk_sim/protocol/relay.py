@@ -31,6 +31,7 @@ from zentalk_sim.protocol.relay_image import RelayImage as RelayImage
 from zentalk_sim.protocol.rest_types import Request
 from zentalk_sim.protocol.store import MemoryStore
 from zentalk_sim.protocol.streams import Streams
+from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.protocol.tokens import JwtAuthority, ModelledAuthority, TokenAuthority
 from zentalk_sim.protocol.upgrade import UpgradeRequest
 
@@ -212,6 +213,11 @@ class Relay:
 
     def next_timeout(self) -> int | None:
         """The instant at which ``handle_timeout`` wants to be called, in µs; None if nothing is due."""
+        due_us = self.due_us()
+        return None if due_us == NEVER else due_us
+
+    def due_us(self) -> int:
+        """As ``next_timeout``, but NEVER if nothing is due."""
         node = self._node
         heap = node.timers.heap
         while heap:
@@ -223,7 +229,7 @@ class Relay:
                     node.timers.pop()
                     continue
             return at
-        return None
+        return NEVER
 
     def handle_timeout(self, now: int) -> list[Effect]:
         """Run every timer due at or before ``now``, each at its own instant and in order."""

@@ -13,6 +13,8 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 TimerEntry = tuple[int, int, str, object]
+NEVER: Final = (1 << 62) - 1
+"""An instant after all others: of a timer that is not armed. No larger, so that compiled code holds it in a word."""
 _SHIFT: Final = 18
 """Buckets of 2^18 µs, about a quarter of a second."""
 
