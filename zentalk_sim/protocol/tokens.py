@@ -77,9 +77,12 @@ def _are_in_range(claims: Claims) -> bool:
 
 def _claims_of(found: object) -> Claims:
     try:
-        claims = msgspec.convert(found, Claims)
+        return _in_range(msgspec.convert(found, Claims))
     except msgspec.ValidationError as error:
         raise TokenError(f"claims: {error}") from None
+
+
+def _in_range(claims: Claims) -> Claims:
     if not _are_in_range(claims):
         raise TokenError("claims: iat or exp is out of range")
     return claims
@@ -179,10 +182,12 @@ class ModelledAuthority:
             signed, raw = body.encode("ascii"), base64.urlsafe_b64decode(signature + "==")
             if not self._crypto.verify(self._public, signed, raw):
                 raise TokenError("not a token of this relay: signature")
-            found = msgspec.json.decode(base64.urlsafe_b64decode(body.partition(".")[2] + "=="))
+            claims = _decode_claims(base64.urlsafe_b64decode(body.partition(".")[2] + "=="))
+        except msgspec.ValidationError as error:
+            raise TokenError(f"claims: {error}") from None
         except (ValueError, RecursionError) as error:
             raise TokenError(f"not a token of this relay: {error}") from None
-        return _claims_of(found)
+        return _in_range(claims)
 
     def jwks(self) -> dict[str, Any]:
         """See TokenAuthority."""

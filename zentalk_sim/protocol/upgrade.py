@@ -103,10 +103,15 @@ def _is_local_name(host: str) -> bool:
 
 def host_admitted(host: str, config: UpgradeConfig) -> bool:
     """R-3.1 and R-3.5: the named hosts, and in profile ``dev`` local names and any IP literal."""
+    return _host_admitted(host, config.hosts, config.profile)
+
+
+@lru_cache(maxsize=1024)
+def _host_admitted(host: str, hosts: tuple[str, ...], profile: str) -> bool:
     name = host_name(host)
-    if name in (host_name(h) for h in config.hosts):
+    if name in (host_name(h) for h in hosts):
         return True
-    return config.profile == "dev" and (_is_local_name(name) or _is_ip(name))
+    return profile == "dev" and (_is_local_name(name) or _is_ip(name))
 
 
 def origin_admitted(origin: str, config: UpgradeConfig) -> bool:
@@ -144,7 +149,7 @@ def _key_is_valid(key: str) -> bool:
 
 
 def _offers_subprotocol(header: str) -> bool:
-    return SUBPROTOCOL in (part.strip() for part in header.split(","))
+    return header == SUBPROTOCOL or SUBPROTOCOL in [part.strip() for part in header.split(",")]
 
 
 def _quoted(text: str, most: int = 200) -> str:
