@@ -18,16 +18,43 @@ from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleS
 from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Final, NamedTuple
 
 SWITCH: Final = "ZSIM_COMPILED"
 """Environment variable; ``0``: run from sources."""
 _COMPLETE: Final = "complete"
+_SOURCES: Final = frozenset((".py", ".pyi", ".c", ".h"))
 _SETUP: Final = """\
 from mypyc.build import mypycify
 from setuptools import setup
 
-setup(name="compiled", packages=[], ext_modules=mypycify({files!r}, opt_level="2"))
+modules = mypycify({files!r}, opt_level="2")
+setup(name="compiled", packages=[], ext_modules=modules)
+"""
+_SETUP_NATIVE: Final = """\
+from pathlib import Path
+
+from mypyc.build import mypycify
+from mypyc.ir.ops import ERR_MAGIC
+from mypyc.ir.rtypes import bool_rprimitive, int_rprimitive, object_rprimitive
+from mypyc.primitives.registry import function_op
+from setuptools import Extension, setup
+
+# mypyc calls these functions as it calls those of its own library, with its own ints.
+types = {{"bool": bool_rprimitive, "int": int_rprimitive, "object": object_rprimitive}}
+for name, arguments, result in {functions!r}:
+    function_op(
+        name={name!r} + "." + name,
+        arg_types=[types[argument] for argument in arguments],
+        return_type=types[result],
+        c_function_name={prefix!r} + "_" + name,
+        error_kind=ERR_MAGIC,
+    )
+modules = mypycify({files!r}, opt_level="2")
+for module in modules:
+    module.extra_compile_args += ["-include", str(Path({path!r} + ".h").resolve())]
+modules.append(Extension({name!r}, [{path!r} + ".c"], extra_compile_args=["-O2"]))
+setup(name="compiled", packages=[], ext_modules=modules)
 """
 _MYPY: Final = """\
 [tool.mypy]
@@ -45,6 +72,17 @@ class CannotCompile(Exception):
 def cache() -> Path:
     """Where compiled forms are kept: ``zentalk-sim`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zentalk-sim"
+
+
+class NativeModule(NamedTuple):
+    """An extension module of our own in C, beside its header."""
+
+    name: str
+    """Dotted; its sources are ``….c``, ``….h`` and ``….pyi``."""
+    prefix: str
+    """Of the header's C functions: ``prefix_push`` is what the module calls ``push``."""
+    functions: tuple[tuple[str, tuple[str, ...], str], ...]
+    """Those that compiled code calls directly: name, kinds of its arguments, kind of its result."""
 
 
 class _Finder:
@@ -68,7 +106,9 @@ class _Finder:
 class CompiledForm:
     """Some modules of some packages, and where their machine code is."""
 
-    def __init__(self, name: str, packages: tuple[Path, ...], modules: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, packages: tuple[Path, ...], modules: tuple[str, ...], native: NativeModule | None = None
+    ) -> None:
         """``name`` begins its folders' names; ``packages``: folders of all sources that it depends on.
 
         ``modules`` are dotted names. Modules that define msgspec Structs cannot be among them: mypyc makes other
@@ -77,13 +117,14 @@ class CompiledForm:
         self.name = name
         self.packages = packages
         self.modules = modules
+        self.native = native
 
     def fingerprint(self) -> str:
         """Of every source of the packages, the interpreter and the machine."""
         found = blake2b(digest_size=12)
         found.update(f"{sys.implementation.cache_tag} {platform.system()} {platform.machine()}\n".encode())
         for package in self.packages:
-            for path in sorted(package.rglob("*.py")):
+            for path in sorted(path for path in package.rglob("*") if path.suffix in _SOURCES):
                 data = path.read_bytes()
                 found.update(f"{path.relative_to(package.parent).as_posix()} {len(data)}\n".encode())
                 found.update(data)
@@ -142,7 +183,12 @@ class CompiledForm:
         for package in self.packages:
             shutil.copytree(package, work / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         files = [f"{name.replace('.', '/')}.py" for name in self.modules]
-        (work / "setup.py").write_text(_SETUP.format(files=files), encoding="utf-8")
+        native = self.native
+        if native is None:
+            setup = _SETUP.format(files=files)
+        else:
+            setup = _SETUP_NATIVE.format(files=files, path=native.name.replace(".", "/"), **native._asdict())
+        (work / "setup.py").write_text(setup, encoding="utf-8")
         (work / "pyproject.toml").write_text(_MYPY, encoding="utf-8")
         command = [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", "made"]
         # A fused multiply-add rounds once where the interpreter rounds twice: digests would depend on the processor.

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import simpy
 
+from tests.model.native_queue import forms, kernel_on
 from zentalk_sim.model.kernel import Kernel
 from zentalk_sim.protocol.streams import Streams
 
 
-@pytest.fixture
-def kernel() -> Kernel:
-    return Kernel(1_000_000)
+@pytest.fixture(params=forms())
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    return kernel_on(request.param, 1_000_000)
 
 
 @pytest.fixture
@@ -57,7 +58,9 @@ def test_order_equals_that_of_simpy_over_many_buckets() -> None:
         env.run()
         return seen
 
-    assert record(Kernel(0)) == record(simpy.Environment(0))
+    expected = record(simpy.Environment(0))
+    for form in forms():
+        assert record(kernel_on(form, 0)) == expected
 
 
 def test_run_until_stops_before_the_entries_of_its_end(kernel: Kernel, log: list[Any]) -> None:

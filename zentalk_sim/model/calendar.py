@@ -28,7 +28,7 @@ Entry = tuple[int, int, Function, Any]
 _rank_of: Final = itemgetter(0)
 
 
-def _spread(call: tuple[Callable[..., object], tuple[Any, ...]]) -> object:
+def spread(call: tuple[Callable[..., object], tuple[Any, ...]]) -> object:
     """Call a function with several arguments, or with none."""
     return call[0](*call[1])
 
@@ -91,7 +91,7 @@ class Calendar:
         if len(arguments) == 1:
             self._push(at_us, INPUT, function, arguments[0], function)
         else:
-            self._push(at_us, INPUT, _spread, (function, arguments), function)
+            self._push(at_us, INPUT, spread, (function, arguments), function)
 
     def timer_one(self, at_us: int, function: Function, argument: Any) -> None:
         """Run ``function(argument)`` at ``at_us`` as a timer: after the inputs of that instant (R-13.1)."""
@@ -102,7 +102,7 @@ class Calendar:
         if len(arguments) == 1:
             self._push(at_us, TIMER, function, arguments[0], function)
         else:
-            self._push(at_us, TIMER, _spread, (function, arguments), function)
+            self._push(at_us, TIMER, spread, (function, arguments), function)
 
     def event_at(self, at_us: int, priority: int, function: Function, event: Any) -> None:
         """Run ``function(event)`` at ``at_us`` with a priority of SimPy's, 0 or 1."""
@@ -188,6 +188,8 @@ class Calendar:
         """Run every entry before ``end_us`` and put the clock there; entries at ``end_us`` stay for later."""
         self._run(end_us)
         self.now = max(self.now, end_us)
+        # What is scheduled before the present instant is refused by looking at the open bucket alone.
+        self._open_key = max(self._open_key, (self.now - 1) >> _BUCKET_SHIFT)
 
     def _run(self, end_us: int) -> None:
         processed = 0

@@ -11,7 +11,7 @@ from typing import Final
 
 from zentalk_sim.compiled import SWITCH as SWITCH
 from zentalk_sim.compiled import CannotCompile as CannotCompile
-from zentalk_sim.compiled import CompiledForm
+from zentalk_sim.compiled import CompiledForm, NativeModule
 from zentalk_sim.compiled import cache as cache
 
 PACKAGE: Final = Path(__file__).resolve().parent.parent
@@ -23,14 +23,25 @@ _ROOMS: Final = {
     ),
     "network": "tcp flow link path stall samplers",
     "model": (
-        "calendar kernel line websocket device sleep outbox node_effects relay_node recorder ingress "
+        "calendar native_calendar kernel line websocket device sleep outbox node_effects relay_node recorder ingress "
         "rest_calls rest_line ruled_rest_line ruled_socket workload balancer bus sampler"
     ),
     "report": "histogram",
 }
 MODULES: Final = tuple(f"{room}.{name}" for room, names in _ROOMS.items() for name in names.split())
 """What is compiled. Modules that define msgspec Structs are not: mypyc makes other classes of them."""
-FORM: Final = CompiledForm("compiled", (PACKAGE,), tuple(f"zentalk_sim.{name}" for name in MODULES))
+QUEUE: Final = NativeModule(
+    "zentalk_sim.model._queue",
+    "zentalk_queue",
+    (
+        ("push", ("object", "int", "int", "object", "object"), "bool"),
+        ("take", ("object", "int"), "bool"),
+        ("taken_us", ("object",), "int"),
+        ("taken_function", ("object",), "object"),
+        ("taken_argument", ("object",), "object"),
+    ),
+)
+FORM: Final = CompiledForm("compiled", (PACKAGE,), tuple(f"zentalk_sim.{name}" for name in MODULES), QUEUE)
 
 
 def folder() -> Path:
