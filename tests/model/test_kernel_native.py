@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.model.native_queue import Form, forms
-from zentalk_sim.model.calendar import Calendar
+from zentalk_sim.model.calendar import Actor, Calendar
 
 Log = list[tuple[Any, ...]]
 Act = tuple[str, int, int]
@@ -34,7 +34,20 @@ DELAYS = st.one_of(
 )
 ACTS = st.tuples(
     st.sampled_from(
-        ["call_one", "call_at", "timer_one", "timer_at", "event_0", "event_1", "none", "fail", "run", "step"]
+        [
+            "call_one",
+            "call_at",
+            "input_for",
+            "timer_for",
+            "timer_one",
+            "timer_at",
+            "event_0",
+            "event_1",
+            "none",
+            "fail",
+            "run",
+            "step",
+        ]
     ),
     DELAYS,
     st.integers(0, 30),
@@ -52,7 +65,7 @@ MOST = 150
 """Entries that a run may schedule, since scripts may call each other without end."""
 
 
-class Model:
+class Model(Actor):
     """One run of a script on a calendar."""
 
     def __init__(self, form: Form, script: list[list[Act]]) -> None:
@@ -69,9 +82,9 @@ class Model:
         """The same, of two arguments."""
         self.log.append(("ran", name, self.calendar.now))
         for act in self.script[number % len(self.script)]:
-            self.act(act)
+            self.do(act)
 
-    def act(self, act: Act) -> None:
+    def do(self, act: Act) -> None:
         """One act; what it raises where an entry raises it."""
         what, delay_us, number = act
         at_us = self.calendar.now + delay_us
@@ -87,11 +100,18 @@ class Model:
         else:
             self.attempt(what, self.schedule, what, at_us, (self.scheduled, number))
 
+    def act(self, kind: int, argument: tuple[int, int]) -> None:
+        """An entry of an actor."""
+        assert kind == argument[1] + 1
+        self.several(*argument)
+
     def schedule(self, what: str, at_us: int, argument: tuple[int, int]) -> None:
         """An entry by one of the ways there are."""
         calendar = self.calendar
         if what.startswith("event"):
             calendar.event_at(at_us, int(what[-1]), self.entry, argument)
+        elif what.endswith("for"):
+            (calendar.input_for if what == "input_for" else calendar.timer_for)(at_us, self, argument[1] + 1, argument)
         elif what.endswith("one"):
             (calendar.call_one if what == "call_one" else calendar.timer_one)(at_us, self.entry, argument)
         else:
@@ -204,7 +224,7 @@ def test_a_queue_that_holds_itself_must_be_collected() -> None:
         ends = [weakref.ref(thing) for thing in things]
         queue = module.Queue(START_US)
         for delay_us, thing in zip((0, 5_000_000, 3 * SPAN_US), things, strict=True):
-            module.push(queue, START_US + delay_us, 1, thing.take, queue)
+            module.push(queue, START_US + delay_us, 1, 0, thing.take, queue)
         del queue, things, thing
         gc.collect()
         assert [end() for end in ends] == [None, None, None]

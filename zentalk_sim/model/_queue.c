@@ -1,7 +1,7 @@
 /* The queue of a simulated world in C: the order of model/calendar.py, which says what it means, without its objects.
 
-   An entry is an instant, what ranks entries of one instant (priority, then the order of scheduling), a function and
-   its argument. Entries of the next half minute at least wait in a ring of buckets of 2^13 µs, in which they are only
+   An entry is an instant, what ranks entries of one instant (priority, then the order of scheduling), a function or
+   an actor with a kind, and its argument. Entries of the next half minute at least wait in a ring of buckets of 2^13 µs, in which they are only
    appended; those of a bucket are put in order once it is opened. What is scheduled into the open bucket, or before
    its end, joins them: they are a heap. What is further away waits in another heap, until the ring has come near.
 
@@ -17,7 +17,8 @@ enum {
     SPAN_SHIFT = 12,                   /* a span is 2^12 buckets, 33 s; the ring holds two */
     BUCKETS = 2 << SPAN_SHIFT,
     WORDS = BUCKETS / 64,
-    PRIORITY_SHIFT = 62,               /* of the rank: two bits, and the rest for the order of scheduling */
+    PRIORITY_SHIFT = 62,
+    KIND_BITS = 6,
     KEPT_CAPACITY = 16,                /* a bucket that once held more gives its memory back */
 };
 
@@ -25,8 +26,8 @@ enum {
 
 typedef struct {
     int64_t at_us;
-    uint64_t rank; /* priority, order of scheduling */
-    PyObject *function;
+    uint64_t rank; /* priority, order of scheduling, kind: 2, 56 and 6 bits */
+    PyObject *by;
     PyObject *argument;
 } Entry;
 
@@ -209,20 +210,21 @@ static int open_bucket(Queue *queue, int64_t end_us)
 
 /* --- what callers do with it ---------------------------------------------------------------------------------- */
 
-static int push(PyObject *self, int64_t at_us, int64_t priority, PyObject *function, PyObject *argument)
+static int push(PyObject *self, int64_t at_us, int64_t priority, int64_t kind, PyObject *by, PyObject *argument)
 {
     Queue *queue = (Queue *)self;
     int64_t number = number_of(at_us);
-    Entry entry = {at_us, (uint64_t)priority << PRIORITY_SHIFT | queue->scheduled, function, argument};
+    uint64_t rank = (uint64_t)priority << PRIORITY_SHIFT | queue->scheduled << KIND_BITS | (uint64_t)kind;
+    Entry entry = {at_us, rank, by, argument};
     int done;
     if (at_us < queue->head.now_us) {
         /* A format must be ASCII, what it is given UTF-8. */
         PyErr_Format(PyExc_ValueError, "scheduled %lld %s in the past", (long long)(queue->head.now_us - at_us), "µs");
         return -1;
     }
-    if (at_us >= FARTHEST_US || (uint64_t)priority > 3) {
-        PyErr_Format(PyExc_OverflowError, "no queue holds instant %lld, priority %lld", (long long)at_us,
-                     (long long)priority);
+    if (at_us >= FARTHEST_US || (uint64_t)priority > 3 || (uint64_t)kind >= 1 << KIND_BITS) {
+        PyErr_Format(PyExc_OverflowError, "no entry holds instant %lld, priority %lld, kind %lld", (long long)at_us,
+                     (long long)priority, (long long)kind);
         return -1;
     }
     if (number <= queue->open)
@@ -234,7 +236,7 @@ static int push(PyObject *self, int64_t at_us, int64_t priority, PyObject *funct
     if (done < 0)
         return -1;
     queue->scheduled++;
-    Py_INCREF(function);
+    Py_INCREF(by);
     Py_INCREF(argument);
     return 0;
 }
@@ -252,7 +254,8 @@ static int take(PyObject *self, int64_t end_us)
         return 0;
     entry = heap_pop(&queue->near);
     queue->head.now_us = entry.at_us;
-    Py_XSETREF(queue->head.function, entry.function);
+    queue->head.kind = entry.rank & ((1 << KIND_BITS) - 1);
+    Py_XSETREF(queue->head.by, entry.by);
     Py_XSETREF(queue->head.argument, entry.argument);
     return 1;
 }
@@ -282,7 +285,7 @@ static PyObject *queue_new(PyTypeObject *type, PyObject *arguments, PyObject *ke
 static int bucket_traverse(const Bucket *bucket, visitproc visit, void *arg)
 {
     for (uint32_t at = 0; at < bucket->count; at++) {
-        Py_VISIT(bucket->entries[at].function);
+        Py_VISIT(bucket->entries[at].by);
         Py_VISIT(bucket->entries[at].argument);
     }
     return 0;
@@ -292,7 +295,7 @@ static int queue_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Queue *queue = (Queue *)self;
     int found;
-    Py_VISIT(queue->head.function);
+    Py_VISIT(queue->head.by);
     Py_VISIT(queue->head.argument);
     if ((found = bucket_traverse(&queue->near, visit, arg)) || (found = bucket_traverse(&queue->far, visit, arg)))
         return found;
@@ -308,7 +311,7 @@ static void bucket_clear(Bucket *bucket)
     Bucket emptied = *bucket;
     *bucket = (Bucket){0};
     for (uint32_t at = 0; at < emptied.count; at++) {
-        Py_DECREF(emptied.entries[at].function);
+        Py_DECREF(emptied.entries[at].by);
         Py_DECREF(emptied.entries[at].argument);
     }
     PyMem_Free(emptied.entries);
@@ -322,7 +325,7 @@ static int queue_clear(PyObject *self)
     bucket_clear(&queue->far);
     for (int slot = 0; slot < BUCKETS; slot++)
         bucket_clear(&queue->ring[slot]);
-    Py_CLEAR(queue->head.function);
+    Py_CLEAR(queue->head.by);
     Py_CLEAR(queue->head.argument);
     return 0;
 }
@@ -352,11 +355,14 @@ static bool int_of(PyObject *number, int64_t *value)
 
 static PyObject *py_push(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 {
-    Queue *queue = queue_of(arguments, given, 5);
-    int64_t at_us, priority;
-    if (queue == NULL || !int_of(arguments[1], &at_us) || !int_of(arguments[2], &priority))
+    Queue *queue = queue_of(arguments, given, 6);
+    int64_t at_us, priority, kind;
+    if (queue == NULL || !int_of(arguments[1], &at_us) || !int_of(arguments[2], &priority) ||
+        !int_of(arguments[3], &kind))
         return NULL;
-    return push((PyObject *)queue, at_us, priority, arguments[3], arguments[4]) < 0 ? NULL : Py_NewRef(Py_True);
+    if (push((PyObject *)queue, at_us, priority, kind, arguments[4], arguments[5]) < 0)
+        return NULL;
+    return Py_NewRef(Py_True);
 }
 
 static PyObject *py_take(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
@@ -375,10 +381,16 @@ static PyObject *py_taken_us(PyObject *module, PyObject *const *arguments, Py_ss
     return queue == NULL ? NULL : PyLong_FromLongLong(queue->head.now_us);
 }
 
-static PyObject *py_taken_function(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
+static PyObject *py_taken_kind(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 {
     Queue *queue = queue_of(arguments, given, 1);
-    return queue == NULL ? NULL : zentalk_queue_taken_function((PyObject *)queue);
+    return queue == NULL ? NULL : PyLong_FromLongLong(queue->head.kind);
+}
+
+static PyObject *py_taken_by(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
+{
+    Queue *queue = queue_of(arguments, given, 1);
+    return queue == NULL ? NULL : zentalk_queue_taken_by((PyObject *)queue);
 }
 
 static PyObject *py_taken_argument(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
@@ -413,7 +425,8 @@ static PyMethodDef module_functions[] = {
     {"push", (PyCFunction)(void (*)(void))py_push, METH_FASTCALL, NULL},
     {"take", (PyCFunction)(void (*)(void))py_take, METH_FASTCALL, NULL},
     {"taken_us", (PyCFunction)(void (*)(void))py_taken_us, METH_FASTCALL, NULL},
-    {"taken_function", (PyCFunction)(void (*)(void))py_taken_function, METH_FASTCALL, NULL},
+    {"taken_kind", (PyCFunction)(void (*)(void))py_taken_kind, METH_FASTCALL, NULL},
+    {"taken_by", (PyCFunction)(void (*)(void))py_taken_by, METH_FASTCALL, NULL},
     {"taken_argument", (PyCFunction)(void (*)(void))py_taken_argument, METH_FASTCALL, NULL},
     {"next_us", (PyCFunction)(void (*)(void))py_next_us, METH_FASTCALL, NULL},
     {"set_now", (PyCFunction)(void (*)(void))py_set_now, METH_FASTCALL, NULL},

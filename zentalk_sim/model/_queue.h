@@ -12,15 +12,16 @@
 
 typedef struct {
     /* All return -1 with an exception set. */
-    int (*push)(PyObject *queue, int64_t at_us, int64_t priority, PyObject *function, PyObject *argument);
+    int (*push)(PyObject *queue, int64_t at_us, int64_t priority, int64_t kind, PyObject *by, PyObject *argument);
     int (*take)(PyObject *queue, int64_t end_us);
 } QueueFunctions;
 
 typedef struct {
     PyObject_HEAD
     const QueueFunctions *functions;
-    int64_t now_us;     /* the instant of what was taken last */
-    PyObject *function; /* of what was taken last, until someone takes it */
+    int64_t now_us; /* the instant of what was taken last */
+    int64_t kind;
+    PyObject *by; /* of what was taken last, until someone asks for it */
     PyObject *argument;
 } QueueHead;
 
@@ -35,13 +36,14 @@ static inline int zentalk_queue_int(size_t tagged, int64_t *value)
     return *value != -1 || !PyErr_Occurred();
 }
 
-static inline char zentalk_queue_push(PyObject *queue, size_t at_us, size_t priority, PyObject *function,
-                                      PyObject *argument)
+static inline char zentalk_queue_push(PyObject *queue, size_t at_us, size_t priority, size_t kind,
+                                      PyObject *by, PyObject *argument)
 {
-    int64_t at, rank;
-    if (!zentalk_queue_int(at_us, &at) || !zentalk_queue_int(priority, &rank))
+    int64_t at, of_instant, of_actor;
+    if (!zentalk_queue_int(at_us, &at) || !zentalk_queue_int(priority, &of_instant) ||
+        !zentalk_queue_int(kind, &of_actor))
         return 2;
-    return ((QueueHead *)queue)->functions->push(queue, at, rank, function, argument) < 0 ? 2 : 1;
+    return ((QueueHead *)queue)->functions->push(queue, at, of_instant, of_actor, by, argument) < 0 ? 2 : 1;
 }
 
 static inline char zentalk_queue_take(PyObject *queue, size_t end_us)
@@ -54,14 +56,15 @@ static inline char zentalk_queue_take(PyObject *queue, size_t end_us)
     return taken < 0 ? 2 : (char)taken;
 }
 
+/* Instants and kinds are short: see push. */
 static inline size_t zentalk_queue_taken_us(PyObject *queue)
 {
-    int64_t now = ((QueueHead *)queue)->now_us;
-    PyObject *made;
-    if (now >= -((int64_t)1 << 62) && now < (int64_t)1 << 62)
-        return (size_t)now << 1;
-    made = PyLong_FromLongLong(now);
-    return (size_t)made | 1;
+    return (size_t)((QueueHead *)queue)->now_us << 1;
+}
+
+static inline size_t zentalk_queue_taken_kind(PyObject *queue)
+{
+    return (size_t)((QueueHead *)queue)->kind << 1;
 }
 
 static inline PyObject *zentalk_queue_given(PyObject **kept)
@@ -73,9 +76,9 @@ static inline PyObject *zentalk_queue_given(PyObject **kept)
     return found;
 }
 
-static inline PyObject *zentalk_queue_taken_function(PyObject *queue)
+static inline PyObject *zentalk_queue_taken_by(PyObject *queue)
 {
-    return zentalk_queue_given(&((QueueHead *)queue)->function);
+    return zentalk_queue_given(&((QueueHead *)queue)->by);
 }
 
 static inline PyObject *zentalk_queue_taken_argument(PyObject *queue)

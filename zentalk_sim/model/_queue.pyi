@@ -10,8 +10,11 @@ class Queue:
 
     def __new__(cls, start_us: int) -> Queue: ...
 
-def push(queue: Queue, at_us: int, priority: int, function: object, argument: object) -> bool:
-    """Add an entry; True. Raises ValueError for one before the present instant."""
+def push(queue: Queue, at_us: int, priority: int, kind: int, by: object, argument: object) -> bool:
+    """Add an entry, run by an actor with a kind of 1 to 63 or by a function with none, 0; True.
+
+    Raises ValueError for one before the present instant, OverflowError for what an entry cannot hold.
+    """
 
 def take(queue: Queue, end_us: int) -> bool:
     """Take the next entry, whose instant is the present from now on; False where there is none before ``end_us``."""
@@ -19,8 +22,11 @@ def take(queue: Queue, end_us: int) -> bool:
 def taken_us(queue: Queue) -> int:
     """The instant of the entry taken last."""
 
-def taken_function(queue: Queue) -> Any:
-    """Its function; to be asked for once."""
+def taken_kind(queue: Queue) -> int:
+    """Its kind."""
+
+def taken_by(queue: Queue) -> Any:
+    """Its actor or function; to be asked for once."""
 
 def taken_argument(queue: Queue) -> Any:
     """Its argument; to be asked for once."""

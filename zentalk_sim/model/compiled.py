@@ -34,10 +34,11 @@ QUEUE: Final = NativeModule(
     "zentalk_sim.model._queue",
     "zentalk_queue",
     (
-        ("push", ("object", "int", "int", "object", "object"), "bool"),
+        ("push", ("object", "int", "int", "int", "object", "object"), "bool"),
         ("take", ("object", "int"), "bool"),
         ("taken_us", ("object",), "int"),
-        ("taken_function", ("object",), "object"),
+        ("taken_kind", ("object",), "int"),
+        ("taken_by", ("object",), "object"),
         ("taken_argument", ("object",), "object"),
     ),
 )

@@ -16,10 +16,11 @@ from zentalk_sim.model._queue import (
     set_now,
     take,
     taken_argument,
-    taken_function,
+    taken_by,
+    taken_kind,
     taken_us,
 )
-from zentalk_sim.model.calendar import INPUT, TIMER, Calendar, Function, spread
+from zentalk_sim.model.calendar import INPUT, TIMER, Actor, Calendar, Function, spread
 
 _FOREVER: Final = (1 << 63) - 1
 
@@ -35,29 +36,37 @@ class NativeCalendar(Calendar):
 
     def call_one(self, at_us: int, function: Function, argument: Any) -> None:
         """See Calendar."""
-        push(self._entries, at_us, INPUT, function, argument)
+        push(self._entries, at_us, INPUT, 0, function, argument)
 
     def call_at(self, at_us: int, function: Callable[..., object], *arguments: Any) -> None:
         """See Calendar."""
         if len(arguments) == 1:
-            push(self._entries, at_us, INPUT, function, arguments[0])
+            push(self._entries, at_us, INPUT, 0, function, arguments[0])
         else:
-            push(self._entries, at_us, INPUT, spread, (function, arguments))
+            push(self._entries, at_us, INPUT, 0, spread, (function, arguments))
 
     def timer_one(self, at_us: int, function: Function, argument: Any) -> None:
         """See Calendar."""
-        push(self._entries, at_us, TIMER, function, argument)
+        push(self._entries, at_us, TIMER, 0, function, argument)
 
     def timer_at(self, at_us: int, function: Callable[..., object], *arguments: Any) -> None:
         """See Calendar."""
         if len(arguments) == 1:
-            push(self._entries, at_us, TIMER, function, arguments[0])
+            push(self._entries, at_us, TIMER, 0, function, arguments[0])
         else:
-            push(self._entries, at_us, TIMER, spread, (function, arguments))
+            push(self._entries, at_us, TIMER, 0, spread, (function, arguments))
+
+    def input_for(self, at_us: int, actor: Actor, kind: int, argument: Any) -> None:
+        """See Calendar."""
+        push(self._entries, at_us, INPUT, kind, actor, argument)
+
+    def timer_for(self, at_us: int, actor: Actor, kind: int, argument: Any) -> None:
+        """See Calendar."""
+        push(self._entries, at_us, TIMER, kind, actor, argument)
 
     def event_at(self, at_us: int, priority: int, function: Function, event: Any) -> None:
         """See Calendar."""
-        push(self._entries, at_us, priority, function, event)
+        push(self._entries, at_us, priority, 0, function, event)
 
     def next_us(self) -> int | None:
         """See Calendar."""
@@ -67,10 +76,8 @@ class NativeCalendar(Calendar):
         """See Calendar."""
         if not take(self._entries, _FOREVER):
             return False
-        self.now = taken_us(self._entries)
         self.processed += 1
-        function = taken_function(self._entries)
-        function(taken_argument(self._entries))
+        self._run_taken()
         return True
 
     def run_until(self, end_us: int) -> None:
@@ -83,9 +90,18 @@ class NativeCalendar(Calendar):
         entries, processed = self._entries, 0
         try:
             while take(entries, end_us):
-                self.now = taken_us(entries)
                 processed += 1
-                function = taken_function(entries)
-                function(taken_argument(entries))
+                self._run_taken()
         finally:
             self.processed += processed
+
+    def _run_taken(self) -> None:
+        entries = self._entries
+        self.now = taken_us(entries)
+        kind = taken_kind(entries)
+        if kind:
+            actor: Actor = taken_by(entries)
+            actor.act(kind, taken_argument(entries))
+        else:
+            function: Function = taken_by(entries)
+            function(taken_argument(entries))
