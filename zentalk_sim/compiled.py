@@ -25,36 +25,35 @@ SWITCH: Final = "ZSIM_COMPILED"
 _COMPLETE: Final = "complete"
 _SOURCES: Final = frozenset((".py", ".pyi", ".c", ".h"))
 _SETUP: Final = """\
-from mypyc.build import mypycify
-from setuptools import setup
-
-modules = mypycify({files!r}, opt_level="2")
-setup(name="compiled", packages=[], ext_modules=modules)
-"""
-_SETUP_NATIVE: Final = """\
-from pathlib import Path
-
-from mypyc.build import mypycify
-from mypyc.ir.ops import ERR_MAGIC
-from mypyc.ir.rtypes import bool_rprimitive, int_rprimitive, object_rprimitive
-from mypyc.primitives.registry import function_op
 from setuptools import Extension, setup
 
-# mypyc calls these functions as it calls those of its own library, with its own ints.
-types = {{"bool": bool_rprimitive, "int": int_rprimitive, "object": object_rprimitive}}
-for name, arguments, result in {functions!r}:
-    function_op(
-        name={name!r} + "." + name,
-        arg_types=[types[argument] for argument in arguments],
-        return_type=types[result],
-        c_function_name={prefix!r} + "_" + name,
-        error_kind=ERR_MAGIC,
-    )
-modules = mypycify({files!r}, opt_level="2")
-for module in modules:
-    module.extra_compile_args += ["-include", str(Path({path!r} + ".h").resolve())]
-modules.append(Extension({name!r}, [{path!r} + ".c"], extra_compile_args=["-O2"]))
-setup(name="compiled", packages=[], ext_modules=modules)
+files, native, extensions = {files!r}, {native!r}, []
+if native is not None:
+    module, source, prefix, functions = native
+    extensions.append(Extension(module, [source + ".c"], depends=[source + ".h"], extra_compile_args=["-O2"]))
+if files and native is not None:
+    from mypyc.ir.ops import ERR_MAGIC
+    from mypyc.ir.rtypes import bool_rprimitive, int_rprimitive, object_rprimitive
+    from mypyc.primitives.registry import function_op
+
+    # mypyc calls these functions as it calls those of its own library, with its own ints.
+    kinds = {{"bool": bool_rprimitive, "int": int_rprimitive, "object": object_rprimitive}}
+    for name, arguments, result in functions:
+        function_op(
+            name=f"{{module}}.{{name}}",
+            arg_types=[kinds[argument] for argument in arguments],
+            return_type=kinds[result],
+            c_function_name=f"{{prefix}}_{{name}}",
+            error_kind=ERR_MAGIC,
+        )
+if files:
+    from mypyc.build import mypycify
+
+    compiled = mypycify(files, opt_level="2")
+    for extension in compiled if native is not None else ():
+        extension.extra_compile_args += ["-include", source + ".h"]
+    extensions += compiled
+setup(name="compiled", packages=[], ext_modules=extensions)
 """
 _MYPY: Final = """\
 [tool.mypy]
@@ -75,10 +74,12 @@ def cache() -> Path:
 
 
 class NativeModule(NamedTuple):
-    """An extension module of our own in C, beside its header."""
+    """An extension module of our own in C."""
 
     name: str
-    """Dotted; its sources are ``….c``, ``….h`` and ``….pyi``."""
+    """Dotted."""
+    source: Path
+    """Its sources' common path, to which ``.c``, ``.h`` and ``.pyi`` are added."""
     prefix: str
     """Of the header's C functions: ``prefix_push`` is what the module calls ``push``."""
     functions: tuple[tuple[str, tuple[str, ...], str], ...]
@@ -109,10 +110,10 @@ class CompiledForm:
     def __init__(
         self, name: str, packages: tuple[Path, ...], modules: tuple[str, ...], native: NativeModule | None = None
     ) -> None:
-        """``name`` begins its folders' names; ``packages``: folders of all sources that it depends on.
+        """``name`` begins its folders' names; ``packages``: folders of all sources that it depends on, or files.
 
-        ``modules`` are dotted names. Modules that define msgspec Structs cannot be among them: mypyc makes other
-        classes of these.
+        ``modules`` are dotted names; with none, it is ``native`` alone, for which mypyc is not needed. Modules that
+        define msgspec Structs cannot be among them: mypyc makes other classes of these.
         """
         self.name = name
         self.packages = packages
@@ -124,7 +125,8 @@ class CompiledForm:
         found = blake2b(digest_size=12)
         found.update(f"{sys.implementation.cache_tag} {platform.system()} {platform.machine()}\n".encode())
         for package in self.packages:
-            for path in sorted(path for path in package.rglob("*") if path.suffix in _SOURCES):
+            found_in = [package] if package.is_file() else package.rglob("*")
+            for path in sorted(path for path in found_in if path.suffix in _SOURCES):
                 data = path.read_bytes()
                 found.update(f"{path.relative_to(package.parent).as_posix()} {len(data)}\n".encode())
                 found.update(data)
@@ -146,7 +148,8 @@ class CompiledForm:
         """
         if os.environ.get(SWITCH) == "0" or not any(cache().glob(f"{self.name}-*")):
             return False
-        if any(name in sys.modules for name in self.modules):
+        native = () if self.native is None else (self.native.name,)
+        if any(name in sys.modules for name in (*self.modules, *native)):
             return False
         if not self.is_built():
             return False
@@ -159,7 +162,7 @@ class CompiledForm:
         import shutil
         from tempfile import TemporaryDirectory
 
-        for needed in ("mypyc", "setuptools"):
+        for needed in ("mypyc", "setuptools") if self.modules else ("setuptools",):
             if find_spec(needed) is None:
                 raise CannotCompile(f"{needed} is not installed; `pip install mypy setuptools` brings what is needed")
         if shutil.which(os.environ.get("CC", "cc")) is None:
@@ -180,15 +183,12 @@ class CompiledForm:
         import shutil
         import subprocess
 
-        for package in self.packages:
+        for package in self.packages if self.modules else ():
             shutil.copytree(package, work / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         files = [f"{name.replace('.', '/')}.py" for name in self.modules]
         native = self.native
-        if native is None:
-            setup = _SETUP.format(files=files)
-        else:
-            setup = _SETUP_NATIVE.format(files=files, path=native.name.replace(".", "/"), **native._asdict())
-        (work / "setup.py").write_text(setup, encoding="utf-8")
+        parts = None if native is None else (native.name, str(native.source), native.prefix, native.functions)
+        (work / "setup.py").write_text(_SETUP.format(files=files, native=parts), encoding="utf-8")
         (work / "pyproject.toml").write_text(_MYPY, encoding="utf-8")
         command = [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", "made"]
         # A fused multiply-add rounds once where the interpreter rounds twice: digests would depend on the processor.

@@ -15,10 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from zentalk_sim.model.calendar import Calendar
-from zentalk_sim.model.compiled import PACKAGE, QUEUE
+from zentalk_sim.model.compiled import QUEUE
 from zentalk_sim.model.kernel import Kernel
 
-_SOURCE = PACKAGE.parent / f"{QUEUE.name.replace('.', '/')}.c"
 _HEADERS = Path(sysconfig.get_path("include"))
 Form = Callable[[int], Calendar]
 
@@ -34,7 +33,7 @@ def native_calendar() -> Form | None:
         flags = ["-O0", "-shared", "-fPIC", "-Wall", "-Werror", f"-I{_HEADERS}"]
         if sys.platform == "darwin":
             flags += ["-undefined", "dynamic_lookup"]
-        subprocess.run([compiler, *flags, str(_SOURCE), "-o", str(made)], check=True)
+        subprocess.run([compiler, *flags, f"{QUEUE.source}.c", "-o", str(made)], check=True)
         spec = spec_from_file_location(QUEUE.name, made, loader=ExtensionFileLoader(QUEUE.name, str(made)))
         assert spec is not None
         assert spec.loader is not None
