@@ -1,9 +1,10 @@
 /* The queue of a simulated world in C: the order of model/calendar.py, which says what it means, without its objects.
 
    An entry is an instant, what ranks entries of one instant (priority, then the order of scheduling), a function or
-   an actor with a kind, and its argument. Entries of the next half minute at least wait in a ring of buckets of 2^13 µs, in which they are only
-   appended; those of a bucket are put in order once it is opened. What is scheduled into the open bucket, or before
-   its end, joins them: they are a heap. What is further away waits in another heap, until the ring has come near.
+   an actor with a kind, and its argument. Those of the next half minute at least wait in a ring of buckets of 2^13 µs,
+   in which they are only appended; those of a bucket are put in order once it is opened. What is scheduled into the
+   open bucket, or before its end, joins them: they are a heap. What is further away waits in another heap, until the
+   ring has come near.
 
    Two entries never rank equal, so that the order is that of the ranks, whatever the way through ring and heaps. */
 
@@ -13,13 +14,13 @@
 #include <string.h>
 
 enum {
-    BUCKET_SHIFT = 13,                 /* a bucket spans 2^13 µs, as in calendar.py */
-    SPAN_SHIFT = 12,                   /* a span is 2^12 buckets, 33 s; the ring holds two */
+    BUCKET_SHIFT = 13, /* a bucket spans 2^13 µs, as in calendar.py */
+    SPAN_SHIFT = 12,   /* a span is 2^12 buckets, 33 s; the ring holds two */
     BUCKETS = 2 << SPAN_SHIFT,
     WORDS = BUCKETS / 64,
     PRIORITY_SHIFT = 62,
     KIND_BITS = 6,
-    KEPT_CAPACITY = 16,                /* a bucket that once held more gives its memory back */
+    KEPT_CAPACITY = 16, /* a bucket that held more gives its memory back */
 };
 
 #define FARTHEST_US ((int64_t)1 << 62) /* mypyc's ints are that long */
