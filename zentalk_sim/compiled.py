@@ -18,16 +18,42 @@ from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleS
 from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Final, NamedTuple
 
 SWITCH: Final = "ZSIM_COMPILED"
 """Environment variable; ``0``: run from sources."""
 _COMPLETE: Final = "complete"
+_SOURCES: Final = frozenset((".py", ".pyi", ".c", ".h"))
 _SETUP: Final = """\
-from mypyc.build import mypycify
-from setuptools import setup
+from setuptools import Extension, setup
 
-setup(name="compiled", packages=[], ext_modules=mypycify({files!r}, opt_level="2"))
+files, native, extensions = {files!r}, {native!r}, []
+if native is not None:
+    module, source, prefix, functions = native
+    extensions.append(Extension(module, [source + ".c"], depends=[source + ".h"], extra_compile_args=["-O2"]))
+if files and native is not None:
+    from mypyc.ir.ops import ERR_MAGIC
+    from mypyc.ir.rtypes import bool_rprimitive, int_rprimitive, object_rprimitive
+    from mypyc.primitives.registry import function_op
+
+    # mypyc calls these functions as it calls those of its own library, with its own ints.
+    kinds = {{"bool": bool_rprimitive, "int": int_rprimitive, "object": object_rprimitive}}
+    for name, arguments, result in functions:
+        function_op(
+            name=f"{{module}}.{{name}}",
+            arg_types=[kinds[argument] for argument in arguments],
+            return_type=kinds[result],
+            c_function_name=f"{{prefix}}_{{name}}",
+            error_kind=ERR_MAGIC,
+        )
+if files:
+    from mypyc.build import mypycify
+
+    compiled = mypycify(files, opt_level="2")
+    for extension in compiled if native is not None else ():
+        extension.extra_compile_args += ["-include", source + ".h"]
+    extensions += compiled
+setup(name="compiled", packages=[], ext_modules=extensions)
 """
 _MYPY: Final = """\
 [tool.mypy]
@@ -45,6 +71,19 @@ class CannotCompile(Exception):
 def cache() -> Path:
     """Where compiled forms are kept: ``zentalk-sim`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zentalk-sim"
+
+
+class NativeModule(NamedTuple):
+    """An extension module of our own in C."""
+
+    name: str
+    """Dotted."""
+    source: Path
+    """Its sources' common path, to which ``.c``, ``.h`` and ``.pyi`` are added."""
+    prefix: str
+    """Of the header's C functions: ``prefix_push`` is what the module calls ``push``."""
+    functions: tuple[tuple[str, tuple[str, ...], str], ...]
+    """Those that compiled code calls directly: name, kinds of its arguments, kind of its result."""
 
 
 class _Finder:
@@ -68,22 +107,26 @@ class _Finder:
 class CompiledForm:
     """Some modules of some packages, and where their machine code is."""
 
-    def __init__(self, name: str, packages: tuple[Path, ...], modules: tuple[str, ...]) -> None:
-        """``name`` begins its folders' names; ``packages``: folders of all sources that it depends on.
+    def __init__(
+        self, name: str, packages: tuple[Path, ...], modules: tuple[str, ...], native: NativeModule | None = None
+    ) -> None:
+        """``name`` begins its folders' names; ``packages``: folders of all sources that it depends on, or files.
 
-        ``modules`` are dotted names. Modules that define msgspec Structs cannot be among them: mypyc makes other
-        classes of these.
+        ``modules`` are dotted names; with none, it is ``native`` alone, for which mypyc is not needed. Modules that
+        define msgspec Structs cannot be among them: mypyc makes other classes of these.
         """
         self.name = name
         self.packages = packages
         self.modules = modules
+        self.native = native
 
     def fingerprint(self) -> str:
         """Of every source of the packages, the interpreter and the machine."""
         found = blake2b(digest_size=12)
         found.update(f"{sys.implementation.cache_tag} {platform.system()} {platform.machine()}\n".encode())
         for package in self.packages:
-            for path in sorted(package.rglob("*.py")):
+            found_in = [package] if package.is_file() else package.rglob("*")
+            for path in sorted(path for path in found_in if path.suffix in _SOURCES):
                 data = path.read_bytes()
                 found.update(f"{path.relative_to(package.parent).as_posix()} {len(data)}\n".encode())
                 found.update(data)
@@ -105,7 +148,8 @@ class CompiledForm:
         """
         if os.environ.get(SWITCH) == "0" or not any(cache().glob(f"{self.name}-*")):
             return False
-        if any(name in sys.modules for name in self.modules):
+        native = () if self.native is None else (self.native.name,)
+        if any(name in sys.modules for name in (*self.modules, *native)):
             return False
         if not self.is_built():
             return False
@@ -118,7 +162,7 @@ class CompiledForm:
         import shutil
         from tempfile import TemporaryDirectory
 
-        for needed in ("mypyc", "setuptools"):
+        for needed in ("mypyc", "setuptools") if self.modules else ("setuptools",):
             if find_spec(needed) is None:
                 raise CannotCompile(f"{needed} is not installed; `pip install mypy setuptools` brings what is needed")
         if shutil.which(os.environ.get("CC", "cc")) is None:
@@ -139,10 +183,12 @@ class CompiledForm:
         import shutil
         import subprocess
 
-        for package in self.packages:
+        for package in self.packages if self.modules else ():
             shutil.copytree(package, work / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         files = [f"{name.replace('.', '/')}.py" for name in self.modules]
-        (work / "setup.py").write_text(_SETUP.format(files=files), encoding="utf-8")
+        native = self.native
+        parts = None if native is None else (native.name, str(native.source), native.prefix, native.functions)
+        (work / "setup.py").write_text(_SETUP.format(files=files, native=parts), encoding="utf-8")
         (work / "pyproject.toml").write_text(_MYPY, encoding="utf-8")
         command = [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", "made"]
         # A fused multiply-add rounds once where the interpreter rounds twice: digests would depend on the processor.

@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.model.native_queue import native_calendar
 from zentalk_sim.model import compiled
 
+PRINT_CALENDAR = (
+    "from zentalk_sim.model import compiled; compiled.activate()\n"
+    "from zentalk_sim.model.kernel import Kernel\n"
+    "print(type(Kernel(0).calendar).__name__)"
+)
 PRINT_ACTIVE = "from zentalk_sim.model import compiled; print(compiled.activate())"
 
 
@@ -28,11 +34,16 @@ def complete(name: str) -> None:
     (folder / "complete").touch()
 
 
-def active(code: str = PRINT_ACTIVE, **environment: str) -> bool:
-    """Whether a fresh process would run compiled modules."""
+def printed(code: str, **environment: str) -> str:
+    """What a fresh process prints."""
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
-    return found.stdout.strip() == "True"
+    return found.stdout.strip()
+
+
+def active(code: str = PRINT_ACTIVE, **environment: str) -> bool:
+    """Whether a fresh process would run compiled modules."""
+    return printed(code, **environment) == "True"
 
 
 def test_without_a_compiled_form_the_sources_run() -> None:
@@ -53,6 +64,20 @@ def test_the_compiled_form_of_other_sources_must_not_be_used() -> None:
 def test_an_unfinished_compilation_must_not_be_used() -> None:
     compiled.folder().mkdir(parents=True)
     assert not active()
+
+
+def test_the_queue_in_c_can_be_built_alone_and_sources_run_on_it_unless_switched_off() -> None:
+    assert printed(PRINT_CALENDAR) == "Calendar"
+    if native_calendar() is None:
+        # No compiler, or nothing that it could compile against: that is said, and nothing changes.
+        with pytest.raises(compiled.CannotCompile):
+            compiled.QUEUE_FORM.build()
+        assert printed(PRINT_CALENDAR) == "Calendar"
+        return
+    compiled.QUEUE_FORM.build()
+    assert not active()
+    assert printed(PRINT_CALENDAR) == "NativeCalendar"
+    assert printed(PRINT_CALENDAR, **{compiled.SWITCH: "0"}) == "Calendar"
 
 
 def test_compiled_and_interpreted_modules_must_not_be_mixed() -> None:

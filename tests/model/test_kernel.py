@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import simpy
 
+from tests.model.native_queue import forms, kernel_on
+from zentalk_sim.model.calendar import Actor
 from zentalk_sim.model.kernel import Kernel
 from zentalk_sim.protocol.streams import Streams
 
 
-@pytest.fixture
-def kernel() -> Kernel:
-    return Kernel(1_000_000)
+@pytest.fixture(params=forms())
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    return kernel_on(request.param, 1_000_000)
 
 
 @pytest.fixture
@@ -57,7 +59,9 @@ def test_order_equals_that_of_simpy_over_many_buckets() -> None:
         env.run()
         return seen
 
-    assert record(Kernel(0)) == record(simpy.Environment(0))
+    expected = record(simpy.Environment(0))
+    for form in forms():
+        assert record(kernel_on(form, 0)) == expected
 
 
 def test_run_until_stops_before_the_entries_of_its_end(kernel: Kernel, log: list[Any]) -> None:
@@ -93,10 +97,11 @@ def test_a_failing_process_must_not_pass_unseen(kernel: Kernel) -> None:
         kernel.run_until(2_000_000)
 
 
-def test_random_ties_keep_each_owners_order() -> None:
+@pytest.mark.parametrize("way", ["callback", "actor", "both"])
+def test_random_ties_keep_each_owners_order(way: str) -> None:
     """Bytes of one connection must not overtake each other, however ties between connections fall."""
 
-    class Owner:
+    class Owner(Actor):
         def __init__(self) -> None:
             self.seen: list[int] = []
 
@@ -104,13 +109,33 @@ def test_random_ties_keep_each_owners_order() -> None:
             self.seen.append(number)
             order.append(self)
 
+        def act(self, kind: int, argument: int) -> None:
+            self.take(argument)
+
     order: list[Owner] = []
     owners = [Owner() for _ in range(20)]
     kernel = Kernel(0, Streams(3).stream("ties"))
     for number in range(5):
         for owner in owners:
-            kernel.call_at(50, owner.take, number)
+            if way == "callback" or (way == "both" and number % 2):
+                kernel.call_at(50, owner.take, number)
+            else:
+                kernel.calendar.input_for(50, owner, 1, number)
     kernel.run_until(100)
     assert all(owner.seen == [0, 1, 2, 3, 4] for owner in owners)
     firsts = list(dict.fromkeys(order))
     assert firsts != owners
+
+
+@pytest.mark.requirement("R-13.1")
+def test_an_actors_inputs_must_run_before_its_timers_and_with_their_kinds(kernel: Kernel, log: list[Any]) -> None:
+    class Alice(Actor):
+        def act(self, kind: int, argument: str) -> None:
+            log.append((kind, argument))
+
+    alice = Alice()
+    kernel.calendar.timer_for(1_000_010, alice, 63, "timer")
+    kernel.calendar.input_for(1_000_010, alice, 1, "input")
+    kernel.call_at(1_000_010, log.append, "callback")
+    kernel.run_until(1_000_011)
+    assert log == [(1, "input"), "callback", (63, "timer")]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simpy.events import NORMAL, URGENT
 
-from zentalk_sim.model.kernel import Kernel
+from tests.model.native_queue import Form, forms, kernel_on
 
 Log = list[tuple[Any, ...]]
 Step = tuple[str, int, int]
@@ -103,19 +103,21 @@ class Model:
             yield timeout
 
 
+@pytest.mark.parametrize("form", forms())
 @given(SCRIPTS)
-def test_any_model_must_run_as_on_simpy(script: list[list[Step]]) -> None:
-    ours, theirs = Model(Kernel(0), script), Model(simpy.Environment(0), script)
+def test_any_model_must_run_as_on_simpy(form: Form, script: list[list[Step]]) -> None:
+    ours, theirs = Model(kernel_on(form, 0), script), Model(simpy.Environment(0), script)
     ours.env.run()
     theirs.env.run()
     assert ours.log == theirs.log
     assert ours.env.now == theirs.env.now
 
 
+@pytest.mark.parametrize("form", forms())
 @given(SCRIPTS, st.lists(st.integers(1, 20_000), min_size=1, max_size=4))
-def test_a_run_in_pieces_must_be_the_run_in_one(script: list[list[Step]], pieces: list[int]) -> None:
+def test_a_run_in_pieces_must_be_the_run_in_one(form: Form, script: list[list[Step]], pieces: list[int]) -> None:
     """``run_until`` stops before what falls on its end, as SimPy's ``run(until=…)`` does."""
-    kernel = Kernel(0)
+    kernel = kernel_on(form, 0)
     ours, theirs = Model(kernel, script), Model(simpy.Environment(0), script)
     now = 0
     for piece in pieces:
@@ -129,10 +131,11 @@ def test_a_run_in_pieces_must_be_the_run_in_one(script: list[list[Step]], pieces
     assert ours.log == theirs.log
 
 
+@pytest.mark.parametrize("form", forms())
 @given(st.lists(st.tuples(st.sampled_from(["call", "timer", "process"]), DELAYS, DELAYS), max_size=40))
-def test_callbacks_must_run_as_events_of_their_priority_would(entries: list[tuple[str, int, int]]) -> None:
+def test_callbacks_must_run_as_events_of_their_priority_would(form: Form, entries: list[tuple[str, int, int]]) -> None:
     """Plain entries beside processes: inputs as NORMAL events, timers after all inputs of an instant (R-13.1)."""
-    kernel, env = Kernel(0), simpy.Environment(0)
+    kernel, env = kernel_on(form, 0), simpy.Environment(0)
     ours: Log = []
     theirs: Log = []
 
@@ -163,7 +166,7 @@ def test_callbacks_must_run_as_events_of_their_priority_would(entries: list[tupl
 
 @pytest.mark.parametrize("priority", [URGENT, NORMAL])
 def test_a_failed_event_that_nobody_defuses_must_raise_as_in_simpy(priority: Any) -> None:
-    for env in (Kernel(0), simpy.Environment(0)):
+    for env in (*(kernel_on(form, 0) for form in forms()), simpy.Environment(0)):
         event = env.event()
         event._ok, event._value = False, ZeroDivisionError("unseen")
         env.schedule(event, priority=priority, delay=3)

@@ -28,9 +28,27 @@ Entry = tuple[int, int, Function, Any]
 _rank_of: Final = itemgetter(0)
 
 
-def _spread(call: tuple[Callable[..., object], tuple[Any, ...]]) -> object:
+def spread(call: tuple[Callable[..., object], tuple[Any, ...]]) -> object:
     """Call a function with several arguments, or with none."""
     return call[0](*call[1])
+
+
+class Actor:
+    """Something that entries are for. Compiled, an entry for it needs no bound method, and none of Python's calls."""
+
+    __slots__ = ()
+
+    def act(self, kind: int, argument: Any) -> None:
+        """The instant of an entry has come; ``kind`` is what was given with it."""
+        raise NotImplementedError
+
+
+Owned = Callable[..., object] | Actor
+"""Whose entry it is: what random ties are between."""
+
+
+def _act(entry: tuple[Actor, int, Any]) -> None:
+    entry[0].act(entry[1], entry[2])
 
 
 class Calendar:
@@ -60,8 +78,8 @@ class Calendar:
         self.processed = 0
         """Entries run so far."""
         self._ties = ties
-        self._ranks: dict[int, tuple[int, Callable[..., object]]] = {}
-        """Owner → its rank, and the callback that keeps the owner alive, so that no other gets its identity."""
+        self._ranks: dict[int, tuple[int, Owned]] = {}
+        """Owner → its rank, and what keeps the owner alive, so that no other gets its identity."""
         self._number = 0
         self._open_key = start_us >> _BUCKET_SHIFT
         self._queue: list[Entry] = []
@@ -91,7 +109,7 @@ class Calendar:
         if len(arguments) == 1:
             self._push(at_us, INPUT, function, arguments[0], function)
         else:
-            self._push(at_us, INPUT, _spread, (function, arguments), function)
+            self._push(at_us, INPUT, spread, (function, arguments), function)
 
     def timer_one(self, at_us: int, function: Function, argument: Any) -> None:
         """Run ``function(argument)`` at ``at_us`` as a timer: after the inputs of that instant (R-13.1)."""
@@ -102,13 +120,21 @@ class Calendar:
         if len(arguments) == 1:
             self._push(at_us, TIMER, function, arguments[0], function)
         else:
-            self._push(at_us, TIMER, _spread, (function, arguments), function)
+            self._push(at_us, TIMER, spread, (function, arguments), function)
+
+    def input_for(self, at_us: int, actor: Actor, kind: int, argument: Any) -> None:
+        """Have ``actor.act(kind, argument)`` run at ``at_us`` as an input; ``kind`` is between 1 and 63."""
+        self._push(at_us, INPUT, _act, (actor, kind, argument), actor)
+
+    def timer_for(self, at_us: int, actor: Actor, kind: int, argument: Any) -> None:
+        """As ``input_for``, as a timer."""
+        self._push(at_us, TIMER, _act, (actor, kind, argument), actor)
 
     def event_at(self, at_us: int, priority: int, function: Function, event: Any) -> None:
         """Run ``function(event)`` at ``at_us`` with a priority of SimPy's, 0 or 1."""
         self._push(at_us, priority, function, event, function)
 
-    def _push(self, at_us: int, priority: int, function: Function, argument: Any, owned: Callable[..., object]) -> None:
+    def _push(self, at_us: int, priority: int, function: Function, argument: Any, owned: Owned) -> None:
         rank = (at_us << _PRIORITY_BITS) | priority
         key = at_us >> _BUCKET_SHIFT
         if key <= self._open_key:
@@ -124,18 +150,18 @@ class Calendar:
             self._later[key] = [(rank, number, function, argument)]
             heappush(self._keys, key)
 
-    def _next_number(self, owned: Callable[..., object]) -> int:
+    def _next_number(self, owned: Owned) -> int:
         """What ranks entries of one instant and priority: their order, or first that of their owners."""
         self._number += 1
         return self._number if self._ties is None else self._number | (self._owner_rank(owned) << 64)
 
-    def _owner_rank(self, function: Callable[..., object]) -> int:
-        """The random rank of a callback's owner."""
+    def _owner_rank(self, owned: Owned) -> int:
+        """The random rank of an actor, or of a callback's owner."""
         assert self._ties is not None
-        owner = id(getattr(function, "__self__", None))
+        owner = id(owned if isinstance(owned, Actor) else getattr(owned, "__self__", None))
         found = self._ranks.get(owner)
         if found is None:
-            found = self._ranks[owner] = (self._ties.word(), function)
+            found = self._ranks[owner] = (self._ties.word(), owned)
         return found[0]
 
     # --- running -------------------------------------------------------------------------------------
@@ -188,6 +214,8 @@ class Calendar:
         """Run every entry before ``end_us`` and put the clock there; entries at ``end_us`` stay for later."""
         self._run(end_us)
         self.now = max(self.now, end_us)
+        # What is scheduled before the present instant is refused by looking at the open bucket alone.
+        self._open_key = max(self._open_key, (self.now - 1) >> _BUCKET_SHIFT)
 
     def _run(self, end_us: int) -> None:
         processed = 0

@@ -17,6 +17,15 @@ from simpy.events import NORMAL, Event
 from zentalk_sim.model.calendar import Calendar
 from zentalk_sim.protocol.streams import Stream
 
+_calendar: Callable[[int], Calendar]
+try:
+    from zentalk_sim.model.native_calendar import NativeCalendar
+
+    _calendar = NativeCalendar
+except ImportError:
+    # Its queue is not built, or not for the sources as they are.
+    _calendar = Calendar
+
 
 class Kernel(simpy.Environment):
     """The event queue and clock of one simulated world, as SimPy's processes and models of few events use it.
@@ -27,7 +36,7 @@ class Kernel(simpy.Environment):
 
     def __init__(self, start_us: int, ties: Stream | None = None) -> None:
         super().__init__(initial_time=start_us)
-        self.calendar = Calendar(start_us, ties)
+        self.calendar = _calendar(start_us) if ties is None else Calendar(start_us, ties)
 
     @property
     def now(self) -> int:
