@@ -53,12 +53,49 @@ def test_streams_must_stay_what_they_are() -> None:
     ]
 
 
+def stream_block(counter: int) -> bytes:
+    """A block of the stream ``a`` of seed 1 and boot 0, written out."""
+    key = blake2b(b"i1", digest_size=32).digest()
+    return blake2b(counter.to_bytes(8, "big") + bytes(8) + b"a", key=key, digest_size=64).digest()
+
+
 @pytest.mark.requirement("R-1.2")
 @given(st.integers(0, 2**64))
 def test_a_uuid_must_be_of_version_4_in_its_36_characters(seed: int) -> None:
     text = Streams(seed).stream("id").uuid4()
     parsed = uuid.UUID(text)
     assert (str(parsed), parsed.version, parsed.variant) == (text, 4, uuid.RFC_4122)
+
+
+DRAWS = ("uuid4", "word", "uniform", 1, 8, 16, 40, 64, 130)
+
+
+@given(st.lists(st.sampled_from(DRAWS), max_size=40))
+def test_every_draw_must_take_the_next_of_the_same_bytes(draws: list[str | int]) -> None:
+    """16 of them for an id, whose version and variant stand over two of its digits, and 8 for a word."""
+    stream, raw = Streams(1).stream("a"), Streams(1).stream("a").bytes(64 * 100)
+    at = 0
+    for draw in draws:
+        if draw == "uuid4":
+            digits = raw[at : at + 16].hex()
+            digits = f"{digits[:12]}4{digits[13:16]}{'89ab'[int(digits[16], 16) >> 2]}{digits[17:]}"
+            assert stream.uuid4() == str(uuid.UUID(digits))
+        elif draw == "word":
+            assert stream.word() == int.from_bytes(raw[at : at + 8], "big")
+        elif draw == "uniform":
+            assert stream.uniform() == (int.from_bytes(raw[at : at + 8], "big") >> 11) / 2**53
+        else:
+            assert stream.bytes(int(draw)) == raw[at : at + int(draw)]
+        at += {"uuid4": 16, "word": 8, "uniform": 8}.get(str(draw)) or int(draw)
+        assert stream.counter == -(-at // 64), "all that a snapshot keeps"
+
+
+def test_a_stream_must_end_where_its_counter_does() -> None:
+    stream = Streams(1).stream("a")
+    stream.counter = 2**32 - 1
+    assert stream.bytes(64) == stream_block(2**32 - 1)
+    with pytest.raises(OverflowError):
+        stream.bytes(1)
 
 
 @given(st.integers(-(2**40), 2**40), st.integers(0, 2**40))
