@@ -9,22 +9,24 @@ the flow that it was and sends it to the same node, unless it has learned meanwh
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from zentalk_sim.model.outbox import Outbox
 from zentalk_sim.model.relay_node import DEAD, UP, RelayNode
 from zentalk_sim.network.path import Way
 from zentalk_sim.network.tcp import SYN_TIMEOUT_US, TcpConnection
+from zentalk_sim.protocol.timers import NEVER
 
 if TYPE_CHECKING:
     from zentalk_sim.model.device import Device
 
-TLS_RECORD_BYTES = 22
+TLS_RECORD_BYTES: Final = 22
 """What TLS 1.3 adds to a record: header 5, content type 1, tag 16 (RFC 8446 §5.2)."""
 
 Deliver = Callable[..., None]
+Reach = Callable[[Any], None]
+Held = tuple[Reach, Any]
 WAYS: tuple[Way, Way] = ("up", "down")
-Held = tuple[Deliver, tuple[Any, ...]]
 
 
 class Line:
@@ -34,7 +36,7 @@ class Line:
         "_counted",
         "_held",
         "_last_done_us",
-        "_opening_at",
+        "_opens",
         "_outbox",
         "_probes",
         "_prompt_us",
@@ -59,14 +61,14 @@ class Line:
         self.epoch = -1
         """The node's, when it took the connection."""
         self.over = False
-        self.tcp_us: int | None = None
-        self.tls_us: int | None = None
+        self.tcp_us = NEVER
+        self.tls_us = NEVER
         self._counted = False
-        self._opening_at: RelayNode | None = None
-        """The node that the balancer has sent a SYN to that is not answered yet."""
+        self._opens = False
+        """The balancer has sent the node a SYN that is not answered yet."""
         self._last_done_us = 0
         self._probes = 0
-        self._watching_us: int | None = None
+        self._watching_us = NEVER
         self._held: dict[Way, list[Held]] | None = None
         """What waits for the path to open, in order."""
         self._outbox: Outbox | None = None
@@ -97,10 +99,10 @@ class Line:
             return
         now: int = self.kernel.now
         established_us = self.tcp.handshake(now)
-        if established_us is not None:
+        if established_us != NEVER:
             self._choose_node(now)
             self.kernel.call_at(established_us, self._answered, unanswered, now)
-        elif self.tcp.retry_at_us is not None:
+        elif self.tcp.retry_at_us != NEVER:
             self.kernel.call_at(self.tcp.retry_at_us, self.open, unanswered)
         else:
             self._watch()
@@ -111,15 +113,14 @@ class Line:
         if node is None or not balancer.believed_up(node, now):
             node = self.node = balancer.pick(self.device.member.person.address, now)
         if node is not None:
-            self._opening_at = node
+            self._opens = True
             node.opening_connections += 1
 
     def _settle(self) -> None:
         """The balancer's SYN is answered, or will not be."""
-        node = self._opening_at
-        if node is not None:
-            self._opening_at = None
-            node.opening_connections -= 1
+        if self._opens and self.node is not None:
+            self._opens = False
+            self.node.opening_connections -= 1
 
     def _answered(self, unanswered: int, sent_us: int) -> None:
         """The instant at which a SYN is answered, if what it met answers it."""
@@ -159,9 +160,9 @@ class Line:
         if self.over:
             return
         secured_us = self.tcp.tls(self.kernel.now)
-        if secured_us is not None:
+        if secured_us != NEVER:
             self.kernel.call_at(secured_us, self._secured)
-        elif self.tcp.retry_at_us is not None:
+        elif self.tcp.retry_at_us != NEVER:
             self.kernel.call_at(self.tcp.retry_at_us, self._shake_hands)
         else:
             self._watch()
@@ -174,27 +175,37 @@ class Line:
     # --- carrying ------------------------------------------------------------------------------------------------
 
     def up(self, size: int, deliver: Deliver, *arguments: Any) -> None:
-        """Carry ``size`` bytes to the node and call ``deliver`` there."""
-        at_us = self.tcp.carry_up(size, self.kernel.now)
-        if at_us is None:
-            self._hold("up", (deliver, arguments))
-        else:
-            self.kernel.call_one(at_us, self._reached_node, (deliver, arguments))
-        if self.tcp.path.blocked:
-            self._watch()
+        """Carry ``size`` bytes to the node and call ``deliver`` there, if it still has the connection."""
+        self.carry_up(size, self._reached_node, (deliver, arguments))
 
     def down(self, size: int, deliver: Deliver, *arguments: Any) -> None:
-        """Carry ``size`` bytes to the device and call ``deliver`` there."""
-        now: int = self.kernel.now
-        at_us = self.tcp.carry_down(size, now)
-        if at_us is None:
+        """Carry ``size`` bytes to the device and call ``deliver`` there, if it has not let go of the connection."""
+        self.carry_down(size, self._reached_device, (deliver, arguments))
+
+    def carry_up(self, size: int, reach: Reach, item: Any) -> None:
+        """Carry ``size`` bytes to the node's host and call ``reach`` there, which looks what the node knows of it."""
+        tcp, kernel = self.tcp, self.kernel
+        at_us = tcp.carry_up(size, kernel.now)
+        if at_us == NEVER:
+            self._hold("up", reach, item)
+        else:
+            kernel.call_one(at_us, reach, item)
+        if tcp.path.blocked:
+            self._watch()
+
+    def carry_down(self, size: int, reach: Reach, item: Any) -> None:
+        """Carry ``size`` bytes to the device's host and call ``reach`` there, which looks whether it is ``over``."""
+        tcp, kernel = self.tcp, self.kernel
+        now: int = kernel.now
+        at_us = tcp.carry_down(size, now)
+        if at_us == NEVER:
             self._own_outbox().hold(size)
-            self._hold("down", (deliver, arguments))
+            self._hold("down", reach, item)
         else:
             if at_us - now > self._prompt_us:
                 self._own_outbox().add(at_us - self._prompt_us, size)
-            self.kernel.call_one(at_us, self._reached_device, (deliver, arguments))
-        if self.tcp.path.blocked:
+            kernel.call_one(at_us, reach, item)
+        if tcp.path.blocked:
             self._watch()
 
     def _own_outbox(self) -> Outbox:
@@ -217,7 +228,7 @@ class Line:
                 self.node.backlogged.pop(self, None)
         return load
 
-    def _reached_node(self, item: Held) -> None:
+    def _reached_node(self, item: tuple[Deliver, tuple[Any, ...]]) -> None:
         node = self.node
         if node is not None and node.epoch == self.epoch:
             deliver, arguments = item
@@ -230,7 +241,7 @@ class Line:
         if self._probes == 0:
             self._probe()
 
-    def _reached_device(self, item: Held) -> None:
+    def _reached_device(self, item: tuple[Deliver, tuple[Any, ...]]) -> None:
         if self.over:
             self.reset_up("reset")
         else:
@@ -252,10 +263,10 @@ class Line:
 
     # --- silence -------------------------------------------------------------------------------------------------
 
-    def _hold(self, way: Way, item: Held) -> None:
+    def _hold(self, way: Way, reach: Reach, item: Any) -> None:
         if self._held is None:
             self._held = {"up": [], "down": []}
-        self._held[way].append(item)
+        self._held[way].append((reach, item))
         self.device.stalled(self)
         self._watch()
 
@@ -265,9 +276,8 @@ class Line:
             instants = self.tcp.release(way, now)
             if not instants or self._held is None:
                 continue
-            reach = self._reached_node if way == "up" else self._reached_device
             items = self._held[way]
-            for at_us, item in zip(instants, items, strict=False):
+            for at_us, (reach, item) in zip(instants, items, strict=False):
                 self.kernel.call_one(at_us, reach, item)
             del items[: len(instants)]
             if way == "down" and self._outbox is not None:
@@ -277,7 +287,7 @@ class Line:
     def _watch(self) -> None:
         """Have a timer stand for the instant at which an end gives the connection up."""
         at_us = self.tcp.reset_at_us
-        if at_us is not None and (self._watching_us is None or at_us < self._watching_us):
+        if at_us < self._watching_us:
             self._watching_us = at_us
             self.kernel.timer_at(max(at_us, self.kernel.now), self._gives_up, at_us)
 
@@ -285,9 +295,9 @@ class Line:
         if watched_us != self._watching_us:
             return
         at_us = self.tcp.reset_at_us
-        if at_us is None or at_us > self.kernel.now:
+        if at_us > self.kernel.now:
             # Healed meanwhile, or later than it looked.
-            self._watching_us = None
+            self._watching_us = NEVER
             self._watch()
         elif self.tcp.reset_by == "relay":
             # Nobody tells the other end: it stays half-open until it sends, or misses the heartbeat.
@@ -310,9 +320,9 @@ class Line:
 
     def reset_up(self, cause: str) -> None:
         """The device's host sends RST."""
-        if self.tcp_us is not None:
+        if self.tcp_us != NEVER:
             at_us = self.tcp.rst_up(self.kernel.now)
-            if at_us is not None:
+            if at_us != NEVER:
                 self.kernel.call_at(at_us, self._reset_arrived, cause)
 
     def _reset_arrived(self, cause: str) -> None:
@@ -322,7 +332,7 @@ class Line:
     def reset_down(self, cause: str) -> bool:
         """The node's host sends RST; whether it will arrive."""
         at_us = self.tcp.rst_down(self.kernel.now)
-        if at_us is None:
+        if at_us == NEVER:
             return False
         self.kernel.call_at(at_us, self.failed, cause)
         return True

@@ -7,11 +7,12 @@ In fidelity ``frames`` frame objects travel by reference, and sizes are computed
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from zentalk_sim.model.line import TLS_RECORD_BYTES, Line
 from zentalk_sim.protocol import codec
 from zentalk_sim.protocol.frames import BinaryFrame, Frame
+from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.protocol.upgrade import PATH, SUBPROTOCOL, UpgradeRequest
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ HEADERS = {
     "sec-websocket-protocol": SUBPROTOCOL,
 }
 """A native client's upgrade request: no Origin."""
-UPGRADE_REQUEST_BYTES = 280
+UPGRADE_REQUEST_BYTES: Final = 280
 """Request line and headers of an upgrade without its query's values."""
-UPGRADE_RESPONSE_BYTES = 190
-REFUSAL_BYTES = 300
-_NO_QUERY: dict[str, str] = {}
+UPGRADE_RESPONSE_BYTES: Final = 190
+REFUSAL_BYTES: Final = 300
+_NO_QUERY: Final[dict[str, str]] = {}
 """What stands for a query once it was sent; the same for all, since a dictionary a device adds up."""
-CLOSE_TIMEOUT_US = 10_000_000
+CLOSE_TIMEOUT_US: Final = 10_000_000
 """How long a node waits for the answer to its Close frame before it drops the connection (the websockets default)."""
 
 
@@ -73,14 +74,19 @@ class WebSocket(Line):
         self._closing_at_node = False
         self._unread: list[tuple[Callable[[Any], None], Any]] | None = None
         """What has arrived since the node ceased to read; None while it reads."""
-        self.upgraded_us: int | None = None
-        self.auth_us: int | None = None
+        self.upgraded_us = NEVER
+        self.auth_us = NEVER
         self.close_code: int | None = None
         self.resumed = False
         self.retry_after_s: int | None = None
         """What the Retry-After of its refusal said."""
         self.ended = False
         """Its row in the table of connections is written."""
+
+    def instants(self) -> tuple[int | None, ...]:
+        """Start, TCP, TLS, upgrade and authentication, as the table of connections has them."""
+        instants = (self.start_us, self.tcp_us, self.tls_us, self.upgraded_us, self.auth_us)
+        return tuple(None if at_us == NEVER else at_us for at_us in instants)
 
     # --- the upgrade ---------------------------------------------------------------------------------
 
@@ -128,7 +134,7 @@ class WebSocket(Line):
             data, size = _encoded(frame)
         if device.needs_size or self.holds:
             size = on_the_wire(size or codec.frame_size(frame), masked=True)
-        self.up(size, self._frame_at_node, data)
+        self.carry_up(size, self._frame_at_node, data)
 
     def _frame_at_node(self, data: Any) -> None:
         node = self.node
@@ -140,7 +146,7 @@ class WebSocket(Line):
             self._unread.append((self._frame_at_node, data))
             return
         cost_us = node.costs.frame_us
-        if self.auth_us is None and not self.authenticated_at_node:
+        if self.auth_us == NEVER and not self.authenticated_at_node:
             cost_us = node.costs.auth_us
             # R-4.3: what counts is when the answer reached the relay, not when a worker gets round to it.
             node.note_arrival(self)
@@ -167,10 +173,10 @@ class WebSocket(Line):
         node = self.node
         if not self._at_node or node is None or node.epoch != self.epoch:
             return
-        if isinstance(data, Frame):
-            node.receive_frame(self, data)
-        else:
+        if self._wire:
             node.receive_data(self, data)
+        else:
+            node.receive_frame(self, data)
 
     def _trace(self, kind: str, frame: Frame) -> None:
         tracer = self.device.tracer
@@ -188,9 +194,15 @@ class WebSocket(Line):
             data, size = _encoded(frame)
         if device.needs_size or self.holds:
             size = on_the_wire(size or codec.frame_size(frame), masked=False)
-        self.down(size, device.frame_arrived, self, data)
+        self.carry_down(size, self._frame_at_device, data)
         if self._outbox is not None:
             self._check_outbox()
+
+    def _frame_at_device(self, data: Any) -> None:
+        if self.over:
+            self.reset_up("reset")
+        else:
+            self.device.frame_arrived(self, data)
 
     def _check_outbox(self) -> None:
         """R-12.4: a peer that takes less than it is sent is dropped once its outbox is full."""
@@ -305,7 +317,7 @@ class WebSocket(Line):
             self._at_node = False
             self._unread = None
             path = self.tcp.path
-            if path.blocked and path.changed_us is not None:
+            if path.blocked:
                 self.device.world.recorder.observe("half_open_s", self.kernel.now - path.changed_us, path.changed_us)
             node.disconnect(self, cause)
         self.release_node()
@@ -323,7 +335,7 @@ class WebSocket(Line):
         if not self.over:
             self.over = True
             self.tcp.close()
-            if self.upgraded_us is None:
+            if self.upgraded_us == NEVER:
                 self.device.socket_failed(self, cause, None)
             else:
                 self.device.socket_closed(self, 1006)

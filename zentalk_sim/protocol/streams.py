@@ -115,9 +115,15 @@ class Stream:
             return self._block[offset:end]
         if self._begins_block():
             return self.bytes(count)
-        found = self._block[offset:]
-        self._offset = _BLOCK_BYTES
-        return found + self.bytes(count - len(found))
+        parts = [self._block[offset:]]
+        left = end - _BLOCK_BYTES
+        while left > _BLOCK_BYTES:
+            parts.append(self._next_block())
+            left -= _BLOCK_BYTES
+        self._block = self._next_block()
+        self._offset = left
+        parts.append(self._block[:left])
+        return b"".join(parts)
 
     def word(self) -> int:
         """A uniform integer in [0, 2⁶⁴)."""
