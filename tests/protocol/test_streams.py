@@ -53,12 +53,6 @@ def test_streams_must_stay_what_they_are() -> None:
     ]
 
 
-def stream_block(counter: int) -> bytes:
-    """A block of the stream ``a`` of seed 1 and boot 0, written out."""
-    key = blake2b(b"i1", digest_size=32).digest()
-    return blake2b(counter.to_bytes(8, "big") + bytes(8) + b"a", key=key, digest_size=64).digest()
-
-
 @pytest.mark.requirement("R-1.2")
 @given(st.integers(0, 2**64))
 def test_a_uuid_must_be_of_version_4_in_its_36_characters(seed: int) -> None:
@@ -88,14 +82,6 @@ def test_every_draw_must_take_the_next_of_the_same_bytes(draws: list[str | int])
             assert stream.bytes(int(draw)) == raw[at : at + int(draw)]
         at += {"uuid4": 16, "word": 8, "uniform": 8}.get(str(draw)) or int(draw)
         assert stream.counter == -(-at // 64), "all that a snapshot keeps"
-
-
-def test_a_stream_must_end_where_its_counter_does() -> None:
-    stream = Streams(1).stream("a")
-    stream.counter = 2**32 - 1
-    assert stream.bytes(64) == stream_block(2**32 - 1)
-    with pytest.raises(OverflowError):
-        stream.bytes(1)
 
 
 @given(st.integers(-(2**40), 2**40), st.integers(0, 2**40))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from zentalk_sim.model.calendar import Actor
 from zentalk_sim.model.outbox import Outbox
 from zentalk_sim.model.relay_node import DEAD, UP, RelayNode
 from zentalk_sim.network.path import Way
@@ -24,12 +25,13 @@ TLS_RECORD_BYTES: Final = 22
 """What TLS 1.3 adds to a record: header 5, content type 1, tag 16 (RFC 8446 §5.2)."""
 
 Deliver = Callable[..., None]
-Reach = Callable[[Any], None]
-Held = tuple[Reach, Any]
+AT_NODE: Final = 1
+AT_DEVICE: Final = 2
+"""Kinds of a line's entries: something for a function has come to an end's host. Further ones are its subclasses'."""
 WAYS: tuple[Way, Way] = ("up", "down")
 
 
-class Line:
+class Line(Actor):
     """One connection. ``over``: the client has let go of it; what arrives for it then is answered with RST."""
 
     __slots__ = (
@@ -69,8 +71,8 @@ class Line:
         self._last_done_us = 0
         self._probes = 0
         self._watching_us = NEVER
-        self._held: dict[Way, list[Held]] | None = None
-        """What waits for the path to open, in order."""
+        self._held: dict[Way, list[tuple[int, Any]]] | None = None
+        """What waits for the path to open, in order: entries' kinds and arguments."""
         self._outbox: Outbox | None = None
         """What the node has not yet got rid of, where it has had to wait."""
         self._prompt_us = self.tcp.srtt_us
@@ -176,35 +178,42 @@ class Line:
 
     def up(self, size: int, deliver: Deliver, *arguments: Any) -> None:
         """Carry ``size`` bytes to the node and call ``deliver`` there, if it still has the connection."""
-        self.carry_up(size, self._reached_node, (deliver, arguments))
+        self.carry_up(size, AT_NODE, (deliver, arguments))
 
     def down(self, size: int, deliver: Deliver, *arguments: Any) -> None:
         """Carry ``size`` bytes to the device and call ``deliver`` there, if it has not let go of the connection."""
-        self.carry_down(size, self._reached_device, (deliver, arguments))
+        self.carry_down(size, AT_DEVICE, (deliver, arguments))
 
-    def carry_up(self, size: int, reach: Reach, item: Any) -> None:
-        """Carry ``size`` bytes to the node's host and call ``reach`` there, which looks what the node knows of it."""
+    def act(self, kind: int, argument: Any) -> None:
+        """See Actor."""
+        if kind == AT_NODE:
+            self._reached_node(argument)
+        else:
+            self._reached_device(argument)
+
+    def carry_up(self, size: int, kind: int, argument: Any) -> None:
+        """Carry ``size`` bytes to the node's host and ``act`` there, which looks what the node knows of the line."""
         tcp, kernel = self.tcp, self.kernel
         at_us = tcp.carry_up(size, kernel.now)
         if at_us == NEVER:
-            self._hold("up", reach, item)
+            self._hold("up", kind, argument)
         else:
-            kernel.call_one(at_us, reach, item)
+            kernel.input_for(at_us, self, kind, argument)
         if tcp.path.blocked:
             self._watch()
 
-    def carry_down(self, size: int, reach: Reach, item: Any) -> None:
-        """Carry ``size`` bytes to the device's host and call ``reach`` there, which looks whether it is ``over``."""
+    def carry_down(self, size: int, kind: int, argument: Any) -> None:
+        """Carry ``size`` bytes to the device's host and ``act`` there, which looks whether the line is ``over``."""
         tcp, kernel = self.tcp, self.kernel
         now: int = kernel.now
         at_us = tcp.carry_down(size, now)
         if at_us == NEVER:
             self._own_outbox().hold(size)
-            self._hold("down", reach, item)
+            self._hold("down", kind, argument)
         else:
             if at_us - now > self._prompt_us:
                 self._own_outbox().add(at_us - self._prompt_us, size)
-            kernel.call_one(at_us, reach, item)
+            kernel.input_for(at_us, self, kind, argument)
         if tcp.path.blocked:
             self._watch()
 
@@ -263,10 +272,10 @@ class Line:
 
     # --- silence -------------------------------------------------------------------------------------------------
 
-    def _hold(self, way: Way, reach: Reach, item: Any) -> None:
+    def _hold(self, way: Way, kind: int, argument: Any) -> None:
         if self._held is None:
             self._held = {"up": [], "down": []}
-        self._held[way].append((reach, item))
+        self._held[way].append((kind, argument))
         self.device.stalled(self)
         self._watch()
 
@@ -277,8 +286,8 @@ class Line:
             if not instants or self._held is None:
                 continue
             items = self._held[way]
-            for at_us, (reach, item) in zip(instants, items, strict=False):
-                self.kernel.call_one(at_us, reach, item)
+            for at_us, (kind, argument) in zip(instants, items, strict=False):
+                self.kernel.input_for(at_us, self, kind, argument)
             del items[: len(instants)]
             if way == "down" and self._outbox is not None:
                 self._outbox.release(at_us - self._prompt_us for at_us in instants)

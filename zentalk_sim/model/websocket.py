@@ -33,6 +33,10 @@ UPGRADE_RESPONSE_BYTES: Final = 190
 REFUSAL_BYTES: Final = 300
 _NO_QUERY: Final[dict[str, str]] = {}
 """What stands for a query once it was sent; the same for all, since a dictionary a device adds up."""
+_FRAME_AT_NODE: Final = 3
+_FRAME_AT_DEVICE: Final = 4
+_FRAME_SERVED: Final = 5
+"""Kinds of its entries: a frame has come to an end's host; a CPU worker is done with one."""
 CLOSE_TIMEOUT_US: Final = 10_000_000
 """How long a node waits for the answer to its Close frame before it drops the connection (the websockets default)."""
 
@@ -123,6 +127,17 @@ class WebSocket(Line):
 
     # --- frames --------------------------------------------------------------------------------------
 
+    def act(self, kind: int, argument: Any) -> None:
+        """See Actor."""
+        if kind == _FRAME_AT_DEVICE:
+            self._frame_at_device(argument)
+        elif kind == _FRAME_AT_NODE:
+            self._frame_at_node(argument)
+        elif kind == _FRAME_SERVED:
+            self._handle(argument)
+        else:
+            super().act(kind, argument)
+
     def send_up(self, frame: Frame) -> None:
         """The client sends a frame."""
         device = self.device
@@ -134,7 +149,7 @@ class WebSocket(Line):
             data, size = _encoded(frame)
         if device.needs_size or self.holds:
             size = on_the_wire(size or codec.frame_size(frame), masked=True)
-        self.carry_up(size, self._frame_at_node, data)
+        self.carry_up(size, _FRAME_AT_NODE, data)
 
     def _frame_at_node(self, data: Any) -> None:
         node = self.node
@@ -159,7 +174,7 @@ class WebSocket(Line):
         if done_us < self._last_done_us:
             done_us = self._last_done_us
         self._last_done_us = done_us
-        kernel.call_one(done_us, self._handle, data)
+        kernel.input_for(done_us, self, _FRAME_SERVED, data)
 
     @property
     def authenticated_at_node(self) -> bool:
@@ -194,7 +209,7 @@ class WebSocket(Line):
             data, size = _encoded(frame)
         if device.needs_size or self.holds:
             size = on_the_wire(size or codec.frame_size(frame), masked=False)
-        self.carry_down(size, self._frame_at_device, data)
+        self.carry_down(size, _FRAME_AT_DEVICE, data)
         if self._outbox is not None:
             self._check_outbox()
 

@@ -8,10 +8,11 @@ cost the experiment states. It keeps every decision (a signature of another key 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from zlib import crc32
 
 from nacl.bindings import crypto_sign_open, crypto_sign_seed_keypair
@@ -21,6 +22,8 @@ from nacl.signing import SigningKey
 _KEYS: Final = 1024
 """Session keys of which the most recent are kept ready for use."""
 _WORD: Final = (1 << 32) - 1
+_checksum: Final[Callable[..., Any]] = crc32
+"""Of no declared result, so that compiled code hands it on as it is."""
 _sealed: Final = Struct(">28sI").pack
 """28 bytes, of which more may be given, and a checksum."""
 
@@ -123,5 +126,5 @@ class Modelled:
         Two for each frame of an authenticated client, so it is the cheapest that tells other keys and material apart:
         the timestamp is what the checksum begins with.
         """
-        checksum = crc32((type + id).encode(), (timestamp ^ (timestamp >> 32)) & _WORD)
-        return _sealed(key, crc32(payload, checksum) if payload else checksum)
+        checksum = _checksum((type + id).encode(), (timestamp ^ (timestamp >> 32)) & _WORD)
+        return _sealed(key, _checksum(payload, checksum) if len(payload) else checksum)

@@ -60,12 +60,11 @@ def seed_bytes(seed: int | str | bytes) -> bytes:
 
 
 def keyed(key: bytes) -> blake2b:
-    """What the streams of a key begin with: a hash of the key and of half a counter; only ever copied.
+    """What the streams of a key begin with: a hash that has taken in the key; only ever copied.
 
-    A counter's upper half is 0, since a stream ends after 2³² blocks. With it the key has been worked in for good:
-    alone it would wait in the hash's buffer, and every copy would have it to do.
+    A copy of it costs half of beginning with the key.
     """
-    return blake2b(bytes(4), key=key, digest_size=_BLOCK_BYTES)
+    return blake2b(key=key, digest_size=_BLOCK_BYTES)
 
 
 class Stream:
@@ -85,9 +84,8 @@ class Stream:
         self._ids_at = _IDS_CHARS
 
     def _next_block(self) -> bytes:
-        """Raises OverflowError after 2³² blocks."""
         running = self._begun.copy()
-        running.update(self.counter.to_bytes(4, "big") + self._name)
+        running.update(self.counter.to_bytes(8, "big") + self._name)
         self.counter += 1
         return running.digest()
 
