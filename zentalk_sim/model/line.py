@@ -55,6 +55,12 @@ class Line(Actor):
     )
 
     def __init__(self, device: Device) -> None:
+        # Compiled, attributes lie in memory in this order: truth values take a byte each where they follow each other,
+        # and what every frame touches stands together.
+        self.over = False
+        self._counted = False
+        self._opens = False
+        """The balancer has sent the node a SYN that is not answered yet."""
         self.device = device
         self.kernel = device.world.kernel.calendar
         self.start_us: int = self.kernel.now
@@ -62,21 +68,17 @@ class Line(Actor):
         self.node: RelayNode | None = None
         self.epoch = -1
         """The node's, when it took the connection."""
-        self.over = False
-        self.tcp_us = NEVER
-        self.tls_us = NEVER
-        self._counted = False
-        self._opens = False
-        """The balancer has sent the node a SYN that is not answered yet."""
         self._last_done_us = 0
-        self._probes = 0
-        self._watching_us = NEVER
-        self._held: dict[Way, list[tuple[int, Any]]] | None = None
-        """What waits for the path to open, in order: entries' kinds and arguments."""
-        self._outbox: Outbox | None = None
-        """What the node has not yet got rid of, where it has had to wait."""
         self._prompt_us = self.tcp.srtt_us
         """What arrives this soon was in flight at once."""
+        self._outbox: Outbox | None = None
+        """What the node has not yet got rid of, where it has had to wait."""
+        self._held: dict[Way, list[tuple[int, Any]]] | None = None
+        """What waits for the path to open, in order: entries' kinds and arguments."""
+        self._watching_us = NEVER
+        self._probes = 0
+        self.tcp_us = NEVER
+        self.tls_us = NEVER
 
     # --- what a kind of connection does about it -----------------------------------------------------------------
 

@@ -68,24 +68,24 @@ class WebSocket(Line):
 
     def __init__(self, device: Device, attempt: int, query: dict[str, str]) -> None:
         super().__init__(device)
-        self.attempt = attempt
-        self.conn = device.world.next_number()
         self._wire: bool = device.world.wire
         """Frames travel as bytes; kept here, since every frame asks."""
-        self._query = query
         self._at_node = False
         """The relay core knows of the connection and has not been told of its end."""
         self._closing_at_node = False
-        self._unread: list[tuple[Callable[[Any], None], Any]] | None = None
-        """What has arrived since the node ceased to read; None while it reads."""
-        self.upgraded_us = NEVER
-        self.auth_us = NEVER
-        self.close_code: int | None = None
         self.resumed = False
-        self.retry_after_s: int | None = None
-        """What the Retry-After of its refusal said."""
         self.ended = False
         """Its row in the table of connections is written."""
+        self.conn = device.world.next_number()
+        self.auth_us = NEVER
+        self._unread: list[tuple[Callable[[Any], None], Any]] | None = None
+        """What has arrived since the node ceased to read; None while it reads."""
+        self._query = query
+        self.attempt = attempt
+        self.upgraded_us = NEVER
+        self.close_code: int | None = None
+        self.retry_after_s: int | None = None
+        """What the Retry-After of its refusal said."""
 
     def instants(self) -> tuple[int | None, ...]:
         """Start, TCP, TLS, upgrade and authentication, as the table of connections has them."""
