@@ -8,28 +8,22 @@ on a library's choice of algorithm.
 
 from __future__ import annotations
 
-from array import array
 from binascii import hexlify
 from hashlib import blake2b
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 _BLOCK_BYTES: Final = 64
 _LAST_WORD: Final = _BLOCK_BYTES - 8
 _TO_UNIT: Final = 2.0**-53
 """Multiplying by a power of two is exact, as dividing would be."""
 _word_at: Final = Struct(">Q").unpack_from
-_words_of: Final = Struct(">8Q").unpack
-
-_IDS: Final = 2 * _BLOCK_BYTES
-_UNITS: Final = 8 * _BLOCK_BYTES
-"""Offsets into a block that has been made ids, or uniform numbers, begin here."""
+_halves_at: Final = Struct(">II").unpack_from
 
 # Ids are made four at a time, one block's, by one ``translate`` of their places in a table of digits: the block's own
 # 128, what the variant's digit would be were it drawn by each of the block's bytes, and the two that are fixed.
 _ID_CHARS: Final = 36
-_LAST_ID: Final = _IDS + 3 * _ID_CHARS
-_LAST_UNIT: Final = _UNITS + 7
+_IDS_CHARS: Final = 4 * _ID_CHARS
 _VARIANTS: Final = bytes(ord("89ab"[byte >> 6]) for byte in range(256))
 _FIXED: Final = b"-4".ljust(256 - 3 * _BLOCK_BYTES)
 _DASH, _VERSION = 3 * _BLOCK_BYTES, 3 * _BLOCK_BYTES + 1
@@ -50,11 +44,6 @@ _PLACES: Final = b"".join(_places_of(number) for number in range(4))
 def _ids_of(block: bytes) -> str:
     """The four ids of a block, one after the other."""
     return _PLACES.translate(hexlify(block) + block.translate(_VARIANTS) + _FIXED).decode("ascii")
-
-
-def _units_of(block: bytes) -> array[float]:
-    """The eight words of a block as numbers in [0, 1) with 53 bits."""
-    return array("d", [(word >> 11) * _TO_UNIT for word in _words_of(block)])
 
 
 def seed_bytes(seed: int | str | bytes) -> bytes:
@@ -81,17 +70,18 @@ def keyed(key: bytes) -> blake2b:
 class Stream:
     """One named sequence of random words: of those that begin with ``begun``, the one of that ``name``."""
 
-    __slots__ = ("_begun", "_block", "_name", "_offset", "counter")
+    __slots__ = ("_begun", "_block", "_ids", "_ids_at", "_name", "_offset", "counter")
 
     def __init__(self, begun: blake2b, name: bytes, counter: int = 0) -> None:
         self._begun = begun
         self._name = name
         self.counter = counter
         """How many blocks were begun; all that a snapshot needs, the rest of a block being dropped."""
-        self._block: Any = b""
-        """The last block: its bytes; or what came of it, the text of its ids or an array of its uniform numbers."""
+        self._block = b""
         self._offset = _BLOCK_BYTES
-        """What of it comes next: a byte's place, or from ``_IDS`` or ``_UNITS`` on a character's or a number's."""
+        self._ids = ""
+        """The last block instead, where it was begun by ``uuid4``."""
+        self._ids_at = _IDS_CHARS
 
     def _next_block(self) -> bytes:
         running = self._begun.copy()
@@ -100,23 +90,19 @@ class Stream:
         return running.digest()
 
     def _begins_block(self) -> bool:
-        """Have the bytes of the next block at hand where nothing is left of the last, or those of which something is
-        where the block has another form; False where they were at hand."""
-        offset = self._offset
-        if offset < _BLOCK_BYTES:
-            return False
-        if offset == _BLOCK_BYTES:
-            self._offset = 0
-        else:
-            self._offset = (offset - _UNITS) * 8 if offset >= _UNITS else (offset - _IDS) // _ID_CHARS * 16
+        """Begin the next block where nothing is left of the last; whether that was so."""
+        if self._ids_at < _IDS_CHARS:
+            # What is left of a block of ids, as the bytes that it is.
             self.counter -= 1
+            self._block = self._next_block()
+            self._offset = self._ids_at // _ID_CHARS * 16
+            self._ids_at = _IDS_CHARS
+            return True
+        if self._offset < _BLOCK_BYTES:
+            return False
         self._block = self._next_block()
+        self._offset = 0
         return True
-
-    def _forget_block(self) -> None:
-        """Nothing is left of it."""
-        self._block = b""
-        self._offset = _BLOCK_BYTES
 
     def bytes(self, count: int) -> bytes:
         """``count`` random bytes."""
@@ -124,25 +110,24 @@ class Stream:
         end = offset + count
         if end <= _BLOCK_BYTES:
             self._offset = end
-            found: bytes = self._block[offset:end]
-            return found
+            return self._block[offset:end]
         if self._begins_block():
             return self.bytes(count)
-        parts: list[bytes] = [self._block[offset:]]
+        parts = [self._block[offset:]]
         left = end - _BLOCK_BYTES
         while left > _BLOCK_BYTES:
             parts.append(self._next_block())
             left -= _BLOCK_BYTES
-        block = self._next_block()
-        parts.append(block[:left])
-        self._block = block
+        self._block = self._next_block()
         self._offset = left
+        parts.append(self._block[:left])
         return b"".join(parts)
 
     def word(self) -> int:
         """A uniform integer in [0, 2⁶⁴)."""
         offset = self._offset
         if offset <= _LAST_WORD:
+            # The common case, without a call: this is the simulator's most frequent draw.
             self._offset = offset + 8
             word: int = _word_at(self._block, offset)[0]
             return word
@@ -151,21 +136,12 @@ class Stream:
     def uniform(self) -> float:
         """A uniform number in [0, 1) with 53 bits."""
         offset = self._offset
-        if offset >= _UNITS:
-            # The common case, without a call: this is the simulator's most frequent draw.
-            unit: float = self._block[offset - _UNITS]
-            if offset < _LAST_UNIT:
-                self._offset = offset + 1
-            else:
-                self._forget_block()
-            return unit
-        if offset == _BLOCK_BYTES and self.counter:
-            # Many streams are for a draw or two; one that has used up a block goes on in this way.
-            units = _units_of(self._next_block())
-            self._block = units
-            self._offset = _UNITS + 1
-            return units[0]
-        return (self.word() >> 11) * _TO_UNIT
+        if offset <= _LAST_WORD:
+            self._offset = offset + 8
+            # Two halves, since compiled code holds no whole word without an object.
+            halves: tuple[int, int] = _halves_at(self._block, offset)
+            return ((halves[0] << 21) | (halves[1] >> 11)) * _TO_UNIT
+        return self.uniform() if self._begins_block() else (int.from_bytes(self.bytes(8), "big") >> 11) * _TO_UNIT
 
     def between(self, low: int, high: int) -> int:
         """A uniform integer in [``low``, ``high``], both included; ``low`` if they are equal.
@@ -179,21 +155,16 @@ class Stream:
 
     def uuid4(self) -> str:
         """A version-4 UUID in its 36-character form (RFC 9562 §5.4)."""
-        offset = self._offset
-        if _IDS <= offset < _UNITS:
-            at = offset - _IDS
-            found: str = self._block[at : at + _ID_CHARS]
-            if offset < _LAST_ID:
-                self._offset = offset + _ID_CHARS
-            else:
-                self._forget_block()
-            return found
-        if offset != _BLOCK_BYTES:
+        at = self._ids_at
+        if at < _IDS_CHARS:
+            self._ids_at = at + _ID_CHARS
+            return self._ids[at : at + _ID_CHARS]
+        if self._offset < _BLOCK_BYTES:
             return _ids_of(self.bytes(16).ljust(_BLOCK_BYTES))[:_ID_CHARS]
-        ids = _ids_of(self._next_block())
-        self._block = ids
-        self._offset = _IDS + _ID_CHARS
-        return ids[:_ID_CHARS]
+        self._block = b""
+        self._ids = _ids_of(self._next_block())
+        self._ids_at = _ID_CHARS
+        return self._ids[:_ID_CHARS]
 
     def hex(self, digits: int) -> str:
         """``digits`` random lower-case hex digits."""
