@@ -8,7 +8,7 @@ import pytest
 
 from tests.model.support import mapping
 from zentalk_sim.experiment.loader import from_mapping
-from zentalk_sim.model.balancer import Balancer
+from zentalk_sim.model.balancer import Backend, Balancer
 from zentalk_sim.model.bus import Bus
 from zentalk_sim.model.contacts import pick_contacts
 from zentalk_sim.model.faults_schedule import choose
@@ -67,7 +67,7 @@ def test_waiting_time_agrees_with_the_theory_of_m_m_1() -> None:
 # --- balancer --------------------------------------------------------------------------------------------
 
 
-class Node:
+class Node(Backend):
     def __init__(
         self, name: str, dead_since_us: int | None = None, open_connections: int = 0, opening_connections: int = 0
     ) -> None:
@@ -95,6 +95,8 @@ def test_least_connections_takes_the_emptiest_and_the_first_of_equals() -> None:
 def test_least_connections_counts_those_that_are_still_being_opened() -> None:
     nodes = [Node("a", open_connections=1, opening_connections=5), Node("b", open_connections=3)]
     assert names(Balancer("least_connections", nodes), ["x"]) == ["b"]
+    nodes[1].dead_since_us = 0
+    assert names(Balancer("least_connections", nodes), ["x"]) == ["a"], "nor does it choose among the dead"
 
 
 def test_sticky_keeps_a_user_and_moves_only_those_of_a_dead_node() -> None:

@@ -31,7 +31,7 @@ SPREAD: list[Latency] = [
 
 def draws(latency: Latency, count: int = DRAWS) -> list[int]:
     stream = Streams(7).fresh("latency")
-    draw = latency.sampler()
+    draw = latency.sampler().draw
     return [draw(stream) for _ in range(count)]
 
 
@@ -92,7 +92,7 @@ def test_every_distribution_but_gamma_takes_one_word_per_draw() -> None:
         if isinstance(latency, Gamma):
             continue
         drawn, counted = Streams(1).fresh("x"), Streams(1).fresh("x")
-        latency.sampler()(drawn)
+        latency.sampler().draw(drawn)
         counted.word()
         assert drawn.word() == counted.word(), latency
 

@@ -17,6 +17,7 @@ from zentalk_sim.network.path import Path
 from zentalk_sim.network.profile import PROFILES, LinkProfile
 from zentalk_sim.network.tcp import TcpConnection
 from zentalk_sim.protocol.streams import Streams
+from zentalk_sim.protocol.timers import NEVER
 
 HOSTILE = LinkProfile(
     latency=Uniform(1.0, 400.0),
@@ -63,13 +64,13 @@ def play(profile: LinkProfile, seed: int, steps: list[tuple[str, Any, int, int]]
                     del held[way][: len(instants)]
         else:
             at_us = (alice.carry_up if what == "up" else alice.carry_down)(size_bytes, now_us)
-            if at_us is None:
+            if at_us == NEVER:
                 held[what].append(now_us)
             else:
                 assert not held[what], "a later frame passed one that is held"
                 arrived[what].append((now_us, at_us))
         ends_us = alice.reset_at_us
-        assert ends_us is None or alice.reset_by is not None
+        assert ends_us == NEVER or alice.reset_by is not None
     return arrived
 
 
@@ -98,7 +99,7 @@ def test_the_same_stream_gives_the_same_instants(steps: list[tuple[str, Any, int
     assert play(HOSTILE, seed, steps) == play(HOSTILE, seed, steps)
 
 
-def run_of(streams: Streams, name: str) -> list[int | None]:
+def run_of(streams: Streams, name: str) -> list[int]:
     alice = TcpConnection(HOSTILE, Path(), streams.fresh(name), 0)
     return [alice.carry_up(3_000, i * S) for i in range(200)]
 

@@ -15,6 +15,7 @@ from zentalk_sim.network.path import Path
 from zentalk_sim.network.profile import LinkProfile
 from zentalk_sim.network.tcp import TcpConnection
 from zentalk_sim.protocol.streams import Streams
+from zentalk_sim.protocol.timers import NEVER
 
 SEGMENT = 1460
 
@@ -92,7 +93,7 @@ def test_the_other_direction_does_not_wait() -> None:
 def test_fifteen_retries_in_vain_give_the_connection_up() -> None:
     """RFC 6298, minimum 200 ms, cap 120 s, no latency: 924.6 s, Linux's figure for tcp_retries2."""
     alice = connection(latency=Constant(0.0), loss_up=Losing(all_until=16), tail_loss_probe=False)
-    assert alice.carry_up(100, 0) is None
+    assert alice.carry_up(100, 0) == NEVER
     assert alice.reset_at_us == 924_600 * MS
     assert alice.reset_by == "device"
 
@@ -100,13 +101,13 @@ def test_fifteen_retries_in_vain_give_the_connection_up() -> None:
 def test_the_fifteenth_retry_may_still_succeed() -> None:
     alice = connection(latency=Constant(0.0), loss_up=Losing(all_until=15), tail_loss_probe=False)
     assert alice.carry_up(100, 0) == (924_600 - 120_000) * MS
-    assert alice.reset_at_us is None
+    assert alice.reset_at_us == NEVER
 
 
 def test_after_giving_up_nothing_of_that_direction_arrives() -> None:
     alice = connection(loss_up=Losing(all_until=99))
-    assert alice.carry_up(100, 0) is None
-    assert alice.carry_up(100, S) is None
+    assert alice.carry_up(100, 0) == NEVER
+    assert alice.carry_up(100, S) == NEVER
     assert alice.release("up", 2 * S) == []
     assert alice.carry_down(100, 2 * S) == 2 * S + 50 * MS
 
@@ -121,7 +122,7 @@ def test_timeouts_alone_delay_by_the_closed_form() -> None:
         for i in range(2_000):
             now_us = i * 3_600 * S
             at_us = alice.carry_up(100, now_us)
-            assert at_us is not None
+            assert at_us != NEVER
             delays.append(at_us - now_us)
         means.append(fmean(delays) / MS)
     error = sqrt(sum((mean - fmean(means)) ** 2 for mean in means) / 19 / 20)

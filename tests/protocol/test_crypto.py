@@ -94,8 +94,9 @@ def test_a_mac_must_change_with_each_thing_it_covers(crypto: Crypto) -> None:
     key = crypto.session_key("token", b"c" * 32)
     base: tuple[str, str, int, bytes] = ("PONG", UUID, 1, b"{}")
     macs = [crypto.message_mac(key, *base)]
-    for index, other in enumerate(("PING", UUID.upper(), 2, b"{ }")):
-        changed = list(base)
+    others = ((0, "PING"), (1, UUID.upper()), (2, 2), (2, 1 + (1 << 32)), (2, 1 << 40), (3, b"{ }"), (3, b""))
+    for index, other in others:
+        changed: list[str | int | bytes] = list(base)
         changed[index] = other
         macs.append(crypto.message_mac(key, *changed))  # type: ignore[arg-type]
     other_keys = (crypto.session_key("other", b"c" * 32), crypto.session_key("token", b"d" * 32))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zentalk_sim.protocol.streams import Streams, seed_bytes
 
 
-@given(st.lists(st.integers(0, 200), max_size=30))
+@given(st.lists(st.integers(0, 200) | st.just(5_000), max_size=30))
 def test_a_stream_must_not_depend_on_how_it_is_cut(counts: list[int]) -> None:
     parts = Streams(1).stream("a")
     assert b"".join(parts.bytes(count) for count in counts) == Streams(1).stream("a").bytes(sum(counts))
@@ -59,6 +59,29 @@ def test_a_uuid_must_be_of_version_4_in_its_36_characters(seed: int) -> None:
     text = Streams(seed).stream("id").uuid4()
     parsed = uuid.UUID(text)
     assert (str(parsed), parsed.version, parsed.variant) == (text, 4, uuid.RFC_4122)
+
+
+DRAWS = ("uuid4", "word", "uniform", 1, 8, 16, 40, 64, 130)
+
+
+@given(st.lists(st.sampled_from(DRAWS), max_size=40))
+def test_every_draw_must_take_the_next_of_the_same_bytes(draws: list[str | int]) -> None:
+    """16 of them for an id, whose version and variant stand over two of its digits, and 8 for a word."""
+    stream, raw = Streams(1).stream("a"), Streams(1).stream("a").bytes(64 * 100)
+    at = 0
+    for draw in draws:
+        if draw == "uuid4":
+            digits = raw[at : at + 16].hex()
+            digits = f"{digits[:12]}4{digits[13:16]}{'89ab'[int(digits[16], 16) >> 2]}{digits[17:]}"
+            assert stream.uuid4() == str(uuid.UUID(digits))
+        elif draw == "word":
+            assert stream.word() == int.from_bytes(raw[at : at + 8], "big")
+        elif draw == "uniform":
+            assert stream.uniform() == (int.from_bytes(raw[at : at + 8], "big") >> 11) / 2**53
+        else:
+            assert stream.bytes(int(draw)) == raw[at : at + int(draw)]
+        at += {"uuid4": 16, "word": 8, "uniform": 8}.get(str(draw)) or int(draw)
+        assert stream.counter == -(-at // 64), "all that a snapshot keeps"
 
 
 @given(st.integers(-(2**40), 2**40), st.integers(0, 2**40))

@@ -16,7 +16,7 @@ from zentalk_sim.faults.matching import FaultEvent, Matcher, ordinal_difference
 from zentalk_sim.faults.rules import Rule, parse_rule, parse_rules, to_builtins
 from zentalk_sim.faults.verdicts import Action, drawn
 from zentalk_sim.faults.vocabulary import EVENTS
-from zentalk_sim.protocol.streams import Stream
+from zentalk_sim.protocol.streams import Stream, keyed
 
 _KEY_BYTES: Final = 16
 
@@ -137,7 +137,7 @@ class Ruleset:
         for entry in self._at[event.event]:
             if not entry.matcher.holds(event):
                 continue
-            own = Stream(key, entry.rule.id.encode())
+            own = Stream(keyed(key), entry.rule.id.encode())
             likelihood = entry.rule.match.probability
             if likelihood is not None and own.uniform() >= likelihood:
                 continue

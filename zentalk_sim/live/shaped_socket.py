@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zentalk_sim.live.socket import LiveSocket, Owner
 from zentalk_sim.network.path import Way
 from zentalk_sim.network.tcp import TcpConnection
+from zentalk_sim.protocol.timers import NEVER
 
 if TYPE_CHECKING:
     from zentalk_sim.live.shaping import DeviceLink
@@ -71,19 +72,19 @@ class ShapedSocket:
             return
         self._carry("up", link.upgrade_bytes(self._url), self._dial)
 
-    async def _reached(self, step: Callable[[int], int | None]) -> int | None:
+    async def _reached(self, step: Callable[[int], int]) -> int | None:
         """The instant a step of the opening is done, which has passed then; None where it cannot be."""
         time = self._link.time
         while True:
             at_us = step(time.real_us())
-            due_us = self.tcp.retry_at_us if at_us is None else at_us
-            if due_us is None:
+            due_us = min(at_us, self.tcp.retry_at_us)
+            if due_us == NEVER:
                 due_us = self.tcp.reset_at_us
-            if due_us is not None:
+            if due_us != NEVER:
                 await asyncio.sleep(max(0, due_us - time.real_us()) / 1_000_000)
-            if at_us is not None:
+            if at_us != NEVER:
                 return at_us
-            if self.tcp.retry_at_us is None:
+            if self.tcp.retry_at_us == NEVER:
                 return None
 
     def _dial(self) -> None:
@@ -115,8 +116,8 @@ class ShapedSocket:
         self._owner = None
         self._is_closed = True
         self.task.cancel()
-        at_us = self.tcp.rst_up(self._link.time.real_us()) if self.real is not None else None
-        if at_us is not None:
+        at_us = self.tcp.rst_up(self._link.time.real_us()) if self.real is not None else NEVER
+        if at_us != NEVER:
             self._loop.call_at(self._link.time.loop_s(at_us), self._drop)
         elif self.real is None:
             self._link.gone(self)
@@ -130,7 +131,7 @@ class ShapedSocket:
     def _answer_reset(self) -> None:
         """A host that does not know the connection answers with RST."""
         at_us = self.tcp.rst_down(self._link.time.real_us())
-        if at_us is not None:
+        if at_us != NEVER:
             self._loop.call_at(self._link.time.loop_s(at_us), self._closed, 1006)
 
     def _close(self, code: int, reason: str) -> None:
@@ -164,7 +165,7 @@ class ShapedSocket:
             self._carry("down", _CLOSE_BYTES, self._closed, code)
             return
         at_us = self.tcp.rst_down(self._link.time.real_us())
-        if at_us is not None:
+        if at_us != NEVER:
             self._loop.call_at(self._link.time.loop_s(at_us), self._closed, code)
 
     def _opened(self) -> None:
@@ -190,7 +191,7 @@ class ShapedSocket:
         elif self._owner is None:
             # The device let go of it: its host answers with RST.
             at_us = self.tcp.rst_up(self._link.time.real_us())
-            if at_us is not None:
+            if at_us != NEVER:
                 self._loop.call_at(self._link.time.loop_s(at_us), self._drop)
 
     def _closed(self, code: int) -> None:
@@ -205,7 +206,7 @@ class ShapedSocket:
     def _carry(self, way: Way, size: int, deliver: Callable[..., None], *arguments: Any) -> None:
         now = self._link.time.real_us()
         at_us = self.tcp.carry_up(size, now) if way == "up" else self.tcp.carry_down(size, now)
-        if at_us is None:
+        if at_us == NEVER:
             self._held[way].append((deliver, arguments))
         else:
             self._deliver_at(way, at_us, deliver, arguments)
@@ -249,13 +250,13 @@ class ShapedSocket:
             self._watching.cancel()
             self._watching = None
         at_us = self.tcp.reset_at_us
-        if at_us is not None and self.real is not None:
+        if at_us != NEVER and self.real is not None:
             self._watching = self._loop.call_at(self._link.time.loop_s(at_us), self._gives_up)
 
     def _gives_up(self) -> None:
         self._watching = None
         at_us = self.tcp.reset_at_us
-        if at_us is None or at_us > self._link.time.real_us() + 1_000:
+        if at_us > self._link.time.real_us() + 1_000:
             self._watch()
         elif self.tcp.reset_by == "relay":
             self._drop()

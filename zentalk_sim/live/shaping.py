@@ -31,6 +31,7 @@ from zentalk_sim.network.path import Direction, Path
 from zentalk_sim.network.profile import LinkProfile
 from zentalk_sim.network.tcp import TcpConnection
 from zentalk_sim.protocol.streams import Stream
+from zentalk_sim.protocol.timers import NEVER
 
 UNSHAPED: Final = LinkProfile(tls_round_trips=0, source="The network there is.")
 """Adds nothing; partitions and resets work all the same."""
@@ -122,12 +123,12 @@ class DeviceLink:
         self._rest = (tcp, self.time.real_us())
         return tcp
 
-    async def _pass(self, step: Callable[[int, int], int | None], size: int) -> None:
+    async def _pass(self, step: Callable[[int, int], int], size: int) -> None:
         """Wait until bytes have passed; while the path is blocked, until it is open again."""
         while True:
             now = self.time.real_us()
-            at_us = None if self.path.blocked else step(size, now)
-            if at_us is not None:
+            at_us = NEVER if self.path.blocked else step(size, now)
+            if at_us != NEVER:
                 await asyncio.sleep(max(0, at_us - now) / 1_000_000)
                 return
             if self.path.blocked:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 
-class Backend(Protocol):
-    """What the balancer knows of a node."""
+class Backend:
+    """What the balancer knows of a node; a class, and no protocol, so that compiled code reads it directly."""
 
     name: str
     dead_since_us: int | None
@@ -49,15 +49,29 @@ class Balancer(Generic[B]):
 
     def pick(self, user: str, now_us: int) -> B | None:
         """The node for a new connection of ``user``; None where the balancer knows of none alive."""
-        alive = [node for node in self._nodes if self.believed_up(node, now_us)]
+        alive = self._alive(now_us)
         return self._choose(alive, user) if alive else None
+
+    def _alive(self, now_us: int) -> Sequence[B]:
+        """The nodes that it believes up; nearly always all of them, which takes no list."""
+        for node in self._nodes:
+            if node.dead_since_us is not None:
+                return [node for node in self._nodes if self.believed_up(node, now_us)]
+        return self._nodes
 
     def _round_robin(self, alive: Sequence[B], user: str) -> B:
         self._turn += 1
         return alive[self._turn % len(alive)]
 
     def _least_connections(self, alive: Sequence[B], user: str) -> B:
-        return min(alive, key=lambda node: node.open_connections + node.opening_connections)
+        # A loop, since a storm asks once a connection, and of each node.
+        least = alive[0]
+        fewest = least.open_connections + least.opening_connections
+        for node in alive:
+            connections = node.open_connections + node.opening_connections
+            if connections < fewest:
+                least, fewest = node, connections
+        return least
 
     def _sticky(self, alive: Sequence[B], user: str) -> B:
         """Rendezvous hashing: the loss of a node moves its own users only."""

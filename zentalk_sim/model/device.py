@@ -313,7 +313,7 @@ class Device(Sleeps):
             return
         socket.ended = True
         code = socket.close_code
-        if end_us is not None and socket.upgraded_us is not None:
+        if end_us is not None and socket.upgraded_us != NEVER:
             code = 1006 if code is None else code
             self.world.recorder.count(closed_count(code))
         self.world.recorder.connection(
@@ -321,11 +321,7 @@ class Device(Sleeps):
                 self.member.device_id,
                 socket.node.name if socket.node is not None else None,
                 socket.attempt,
-                socket.start_us,
-                socket.tcp_us,
-                socket.tls_us,
-                socket.upgraded_us,
-                socket.auth_us,
+                *socket.instants(),
                 end_us,
                 code,
                 cause,

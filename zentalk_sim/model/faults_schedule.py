@@ -29,6 +29,7 @@ from zentalk_sim.files.units import format_duration
 from zentalk_sim.model.device import Device
 from zentalk_sim.model.relay_node import DEAD, REFUSING, RelayNode
 from zentalk_sim.protocol.streams import Stream
+from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.report.results import FaultSpan
 
 if TYPE_CHECKING:
@@ -269,6 +270,6 @@ class FaultSchedule:
     def _reset(self, fault: ResetConnections, stream: Stream) -> None:
         self._span("connections reset", 0)
         found = [device.socket for device in self._world.devices if device.socket is not None]
-        sockets = [socket for socket in found if not socket.over and socket.tcp_us is not None]
+        sockets = [socket for socket in found if not socket.over and socket.tcp_us != NEVER]
         for index in choose(stream, len(sockets), round(fault.fraction * len(sockets))):
             sockets[index].reset_both()

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heapify, heapreplace
+from typing import Final
+
+_replace_first: Final = heapreplace
 
 
 class Ingress:
@@ -34,7 +37,7 @@ class Ingress:
         free_us = self._free_us[0]
         start_us = free_us if free_us > now_us else now_us
         done_us = start_us + cost_us
-        heapreplace(self._free_us, done_us)
+        _replace_first(self._free_us, done_us)
         self.busy_us += cost_us
         if start_us > now_us:
             self._starts.append(start_us)

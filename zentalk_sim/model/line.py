@@ -9,32 +9,36 @@ the flow that it was and sends it to the same node, unless it has learned meanwh
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from zentalk_sim.model.calendar import Actor
 from zentalk_sim.model.outbox import Outbox
 from zentalk_sim.model.relay_node import DEAD, UP, RelayNode
 from zentalk_sim.network.path import Way
 from zentalk_sim.network.tcp import SYN_TIMEOUT_US, TcpConnection
+from zentalk_sim.protocol.timers import NEVER
 
 if TYPE_CHECKING:
     from zentalk_sim.model.device import Device
 
-TLS_RECORD_BYTES = 22
+TLS_RECORD_BYTES: Final = 22
 """What TLS 1.3 adds to a record: header 5, content type 1, tag 16 (RFC 8446 §5.2)."""
 
 Deliver = Callable[..., None]
+AT_NODE: Final = 1
+AT_DEVICE: Final = 2
+"""Kinds of a line's entries: something for a function has come to an end's host. Further ones are its subclasses'."""
 WAYS: tuple[Way, Way] = ("up", "down")
-Held = tuple[Deliver, tuple[Any, ...]]
 
 
-class Line:
+class Line(Actor):
     """One connection. ``over``: the client has let go of it; what arrives for it then is answered with RST."""
 
     __slots__ = (
         "_counted",
         "_held",
         "_last_done_us",
-        "_opening_at",
+        "_opens",
         "_outbox",
         "_probes",
         "_prompt_us",
@@ -51,6 +55,12 @@ class Line:
     )
 
     def __init__(self, device: Device) -> None:
+        # Compiled, attributes lie in memory in this order: truth values take a byte each where they follow each other,
+        # and what every frame touches stands together.
+        self.over = False
+        self._counted = False
+        self._opens = False
+        """The balancer has sent the node a SYN that is not answered yet."""
         self.device = device
         self.kernel = device.world.kernel.calendar
         self.start_us: int = self.kernel.now
@@ -58,21 +68,17 @@ class Line:
         self.node: RelayNode | None = None
         self.epoch = -1
         """The node's, when it took the connection."""
-        self.over = False
-        self.tcp_us: int | None = None
-        self.tls_us: int | None = None
-        self._counted = False
-        self._opening_at: RelayNode | None = None
-        """The node that the balancer has sent a SYN to that is not answered yet."""
         self._last_done_us = 0
-        self._probes = 0
-        self._watching_us: int | None = None
-        self._held: dict[Way, list[Held]] | None = None
-        """What waits for the path to open, in order."""
-        self._outbox: Outbox | None = None
-        """What the node has not yet got rid of, where it has had to wait."""
         self._prompt_us = self.tcp.srtt_us
         """What arrives this soon was in flight at once."""
+        self._outbox: Outbox | None = None
+        """What the node has not yet got rid of, where it has had to wait."""
+        self._held: dict[Way, list[tuple[int, Any]]] | None = None
+        """What waits for the path to open, in order: entries' kinds and arguments."""
+        self._watching_us = NEVER
+        self._probes = 0
+        self.tcp_us = NEVER
+        self.tls_us = NEVER
 
     # --- what a kind of connection does about it -----------------------------------------------------------------
 
@@ -97,10 +103,10 @@ class Line:
             return
         now: int = self.kernel.now
         established_us = self.tcp.handshake(now)
-        if established_us is not None:
+        if established_us != NEVER:
             self._choose_node(now)
             self.kernel.call_at(established_us, self._answered, unanswered, now)
-        elif self.tcp.retry_at_us is not None:
+        elif self.tcp.retry_at_us != NEVER:
             self.kernel.call_at(self.tcp.retry_at_us, self.open, unanswered)
         else:
             self._watch()
@@ -111,15 +117,14 @@ class Line:
         if node is None or not balancer.believed_up(node, now):
             node = self.node = balancer.pick(self.device.member.person.address, now)
         if node is not None:
-            self._opening_at = node
+            self._opens = True
             node.opening_connections += 1
 
     def _settle(self) -> None:
         """The balancer's SYN is answered, or will not be."""
-        node = self._opening_at
-        if node is not None:
-            self._opening_at = None
-            node.opening_connections -= 1
+        if self._opens and self.node is not None:
+            self._opens = False
+            self.node.opening_connections -= 1
 
     def _answered(self, unanswered: int, sent_us: int) -> None:
         """The instant at which a SYN is answered, if what it met answers it."""
@@ -159,9 +164,9 @@ class Line:
         if self.over:
             return
         secured_us = self.tcp.tls(self.kernel.now)
-        if secured_us is not None:
+        if secured_us != NEVER:
             self.kernel.call_at(secured_us, self._secured)
-        elif self.tcp.retry_at_us is not None:
+        elif self.tcp.retry_at_us != NEVER:
             self.kernel.call_at(self.tcp.retry_at_us, self._shake_hands)
         else:
             self._watch()
@@ -174,27 +179,44 @@ class Line:
     # --- carrying ------------------------------------------------------------------------------------------------
 
     def up(self, size: int, deliver: Deliver, *arguments: Any) -> None:
-        """Carry ``size`` bytes to the node and call ``deliver`` there."""
-        at_us = self.tcp.carry_up(size, self.kernel.now)
-        if at_us is None:
-            self._hold("up", (deliver, arguments))
-        else:
-            self.kernel.call_one(at_us, self._reached_node, (deliver, arguments))
-        if self.tcp.path.blocked:
-            self._watch()
+        """Carry ``size`` bytes to the node and call ``deliver`` there, if it still has the connection."""
+        self.carry_up(size, AT_NODE, (deliver, arguments))
 
     def down(self, size: int, deliver: Deliver, *arguments: Any) -> None:
-        """Carry ``size`` bytes to the device and call ``deliver`` there."""
-        now: int = self.kernel.now
-        at_us = self.tcp.carry_down(size, now)
-        if at_us is None:
+        """Carry ``size`` bytes to the device and call ``deliver`` there, if it has not let go of the connection."""
+        self.carry_down(size, AT_DEVICE, (deliver, arguments))
+
+    def act(self, kind: int, argument: Any) -> None:
+        """See Actor."""
+        if kind == AT_NODE:
+            self._reached_node(argument)
+        else:
+            self._reached_device(argument)
+
+    def carry_up(self, size: int, kind: int, argument: Any) -> None:
+        """Carry ``size`` bytes to the node's host and ``act`` there, which looks what the node knows of the line."""
+        tcp, kernel = self.tcp, self.kernel
+        at_us = tcp.carry_up(size, kernel.now)
+        if at_us == NEVER:
+            self._hold("up", kind, argument)
+        else:
+            kernel.input_for(at_us, self, kind, argument)
+        if tcp.path.blocked:
+            self._watch()
+
+    def carry_down(self, size: int, kind: int, argument: Any) -> None:
+        """Carry ``size`` bytes to the device's host and ``act`` there, which looks whether the line is ``over``."""
+        tcp, kernel = self.tcp, self.kernel
+        now: int = kernel.now
+        at_us = tcp.carry_down(size, now)
+        if at_us == NEVER:
             self._own_outbox().hold(size)
-            self._hold("down", (deliver, arguments))
+            self._hold("down", kind, argument)
         else:
             if at_us - now > self._prompt_us:
                 self._own_outbox().add(at_us - self._prompt_us, size)
-            self.kernel.call_one(at_us, self._reached_device, (deliver, arguments))
-        if self.tcp.path.blocked:
+            kernel.input_for(at_us, self, kind, argument)
+        if tcp.path.blocked:
             self._watch()
 
     def _own_outbox(self) -> Outbox:
@@ -217,7 +239,7 @@ class Line:
                 self.node.backlogged.pop(self, None)
         return load
 
-    def _reached_node(self, item: Held) -> None:
+    def _reached_node(self, item: tuple[Deliver, tuple[Any, ...]]) -> None:
         node = self.node
         if node is not None and node.epoch == self.epoch:
             deliver, arguments = item
@@ -230,7 +252,7 @@ class Line:
         if self._probes == 0:
             self._probe()
 
-    def _reached_device(self, item: Held) -> None:
+    def _reached_device(self, item: tuple[Deliver, tuple[Any, ...]]) -> None:
         if self.over:
             self.reset_up("reset")
         else:
@@ -252,10 +274,10 @@ class Line:
 
     # --- silence -------------------------------------------------------------------------------------------------
 
-    def _hold(self, way: Way, item: Held) -> None:
+    def _hold(self, way: Way, kind: int, argument: Any) -> None:
         if self._held is None:
             self._held = {"up": [], "down": []}
-        self._held[way].append(item)
+        self._held[way].append((kind, argument))
         self.device.stalled(self)
         self._watch()
 
@@ -265,10 +287,9 @@ class Line:
             instants = self.tcp.release(way, now)
             if not instants or self._held is None:
                 continue
-            reach = self._reached_node if way == "up" else self._reached_device
             items = self._held[way]
-            for at_us, item in zip(instants, items, strict=False):
-                self.kernel.call_one(at_us, reach, item)
+            for at_us, (kind, argument) in zip(instants, items, strict=False):
+                self.kernel.input_for(at_us, self, kind, argument)
             del items[: len(instants)]
             if way == "down" and self._outbox is not None:
                 self._outbox.release(at_us - self._prompt_us for at_us in instants)
@@ -277,7 +298,7 @@ class Line:
     def _watch(self) -> None:
         """Have a timer stand for the instant at which an end gives the connection up."""
         at_us = self.tcp.reset_at_us
-        if at_us is not None and (self._watching_us is None or at_us < self._watching_us):
+        if at_us < self._watching_us:
             self._watching_us = at_us
             self.kernel.timer_at(max(at_us, self.kernel.now), self._gives_up, at_us)
 
@@ -285,9 +306,9 @@ class Line:
         if watched_us != self._watching_us:
             return
         at_us = self.tcp.reset_at_us
-        if at_us is None or at_us > self.kernel.now:
+        if at_us > self.kernel.now:
             # Healed meanwhile, or later than it looked.
-            self._watching_us = None
+            self._watching_us = NEVER
             self._watch()
         elif self.tcp.reset_by == "relay":
             # Nobody tells the other end: it stays half-open until it sends, or misses the heartbeat.
@@ -310,9 +331,9 @@ class Line:
 
     def reset_up(self, cause: str) -> None:
         """The device's host sends RST."""
-        if self.tcp_us is not None:
+        if self.tcp_us != NEVER:
             at_us = self.tcp.rst_up(self.kernel.now)
-            if at_us is not None:
+            if at_us != NEVER:
                 self.kernel.call_at(at_us, self._reset_arrived, cause)
 
     def _reset_arrived(self, cause: str) -> None:
@@ -322,7 +343,7 @@ class Line:
     def reset_down(self, cause: str) -> bool:
         """The node's host sends RST; whether it will arrive."""
         at_us = self.tcp.rst_down(self.kernel.now)
-        if at_us is None:
+        if at_us == NEVER:
             return False
         self.kernel.call_at(at_us, self.failed, cause)
         return True

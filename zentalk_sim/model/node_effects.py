@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from zentalk_sim.model.balancer import Backend
 from zentalk_sim.protocol.effects import (
     Abort,
     Accept,
@@ -41,7 +42,7 @@ _SIGNALS: Final = {
 """Frames whose number grows with who watches, and the count of each."""
 
 
-class NodeEffects:
+class NodeEffects(Backend):
     """The outgoing side of RelayNode, which keeps the state."""
 
     world: World

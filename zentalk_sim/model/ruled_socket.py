@@ -124,10 +124,13 @@ class RuledSocket(WebSocket):
     # --- frames --------------------------------------------------------------------------------------
 
     def _frame_at_node(self, data: Any) -> None:
-        edge, node = self.edge, self.node
+        edge = self.edge
+        if not self._stands():
+            self.unknown_at_node()
+            return
         if edge.is_silent or edge.is_deaf:
             return
-        if node is None or node.epoch != self.epoch or not self._at_node or edge.is_gone:
+        if not self._at_node or edge.is_gone:
             self.unknown_at_node()
             return
         if self._defer(self._frame_at_node, data) or edge.is_ended:
@@ -154,10 +157,16 @@ class RuledSocket(WebSocket):
             super()._frame_at_node(data)
 
     def _handle(self, data: Any) -> None:
-        if not isinstance(data, RawText):
-            super()._handle(data)
-        elif self._at_node and self.node is not None and self._stands():
-            self.node.receive_text(self, data.data)
+        node = self.node
+        if not self._at_node or node is None or not self._stands():
+            return
+        # What a rule has changed travels as bytes, in fidelity ``frames`` too.
+        if isinstance(data, RawText):
+            node.receive_text(self, data.data)
+        elif isinstance(data, Frame):
+            node.receive_frame(self, data)
+        else:
+            node.receive_data(self, data)
 
     def send_down(self, frame: Frame) -> None:
         edge = self.edge

@@ -7,11 +7,12 @@ In fidelity ``frames`` frame objects travel by reference, and sizes are computed
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from zentalk_sim.model.line import TLS_RECORD_BYTES, Line
 from zentalk_sim.protocol import codec
 from zentalk_sim.protocol.frames import BinaryFrame, Frame
+from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.protocol.upgrade import PATH, SUBPROTOCOL, UpgradeRequest
 
 if TYPE_CHECKING:
@@ -26,13 +27,17 @@ HEADERS = {
     "sec-websocket-protocol": SUBPROTOCOL,
 }
 """A native client's upgrade request: no Origin."""
-UPGRADE_REQUEST_BYTES = 280
+UPGRADE_REQUEST_BYTES: Final = 280
 """Request line and headers of an upgrade without its query's values."""
-UPGRADE_RESPONSE_BYTES = 190
-REFUSAL_BYTES = 300
-_NO_QUERY: dict[str, str] = {}
+UPGRADE_RESPONSE_BYTES: Final = 190
+REFUSAL_BYTES: Final = 300
+_NO_QUERY: Final[dict[str, str]] = {}
 """What stands for a query once it was sent; the same for all, since a dictionary a device adds up."""
-CLOSE_TIMEOUT_US = 10_000_000
+_FRAME_AT_NODE: Final = 3
+_FRAME_AT_DEVICE: Final = 4
+_FRAME_SERVED: Final = 5
+"""Kinds of its entries: a frame has come to an end's host; a CPU worker is done with one."""
+CLOSE_TIMEOUT_US: Final = 10_000_000
 """How long a node waits for the answer to its Close frame before it drops the connection (the websockets default)."""
 
 
@@ -63,24 +68,29 @@ class WebSocket(Line):
 
     def __init__(self, device: Device, attempt: int, query: dict[str, str]) -> None:
         super().__init__(device)
-        self.attempt = attempt
-        self.conn = device.world.next_number()
         self._wire: bool = device.world.wire
         """Frames travel as bytes; kept here, since every frame asks."""
-        self._query = query
         self._at_node = False
         """The relay core knows of the connection and has not been told of its end."""
         self._closing_at_node = False
-        self._unread: list[tuple[Callable[[Any], None], Any]] | None = None
-        """What has arrived since the node ceased to read; None while it reads."""
-        self.upgraded_us: int | None = None
-        self.auth_us: int | None = None
-        self.close_code: int | None = None
         self.resumed = False
-        self.retry_after_s: int | None = None
-        """What the Retry-After of its refusal said."""
         self.ended = False
         """Its row in the table of connections is written."""
+        self.conn = device.world.next_number()
+        self.auth_us = NEVER
+        self._unread: list[tuple[Callable[[Any], None], Any]] | None = None
+        """What has arrived since the node ceased to read; None while it reads."""
+        self._query = query
+        self.attempt = attempt
+        self.upgraded_us = NEVER
+        self.close_code: int | None = None
+        self.retry_after_s: int | None = None
+        """What the Retry-After of its refusal said."""
+
+    def instants(self) -> tuple[int | None, ...]:
+        """Start, TCP, TLS, upgrade and authentication, as the table of connections has them."""
+        instants = (self.start_us, self.tcp_us, self.tls_us, self.upgraded_us, self.auth_us)
+        return tuple(None if at_us == NEVER else at_us for at_us in instants)
 
     # --- the upgrade ---------------------------------------------------------------------------------
 
@@ -117,6 +127,17 @@ class WebSocket(Line):
 
     # --- frames --------------------------------------------------------------------------------------
 
+    def act(self, kind: int, argument: Any) -> None:
+        """See Actor."""
+        if kind == _FRAME_AT_DEVICE:
+            self._frame_at_device(argument)
+        elif kind == _FRAME_AT_NODE:
+            self._frame_at_node(argument)
+        elif kind == _FRAME_SERVED:
+            self._handle(argument)
+        else:
+            super().act(kind, argument)
+
     def send_up(self, frame: Frame) -> None:
         """The client sends a frame."""
         device = self.device
@@ -128,7 +149,7 @@ class WebSocket(Line):
             data, size = _encoded(frame)
         if device.needs_size or self.holds:
             size = on_the_wire(size or codec.frame_size(frame), masked=True)
-        self.up(size, self._frame_at_node, data)
+        self.carry_up(size, _FRAME_AT_NODE, data)
 
     def _frame_at_node(self, data: Any) -> None:
         node = self.node
@@ -140,7 +161,7 @@ class WebSocket(Line):
             self._unread.append((self._frame_at_node, data))
             return
         cost_us = node.costs.frame_us
-        if self.auth_us is None and not self.authenticated_at_node:
+        if self.auth_us == NEVER and not self.authenticated_at_node:
             cost_us = node.costs.auth_us
             # R-4.3: what counts is when the answer reached the relay, not when a worker gets round to it.
             node.note_arrival(self)
@@ -153,7 +174,7 @@ class WebSocket(Line):
         if done_us < self._last_done_us:
             done_us = self._last_done_us
         self._last_done_us = done_us
-        kernel.call_one(done_us, self._handle, data)
+        kernel.input_for(done_us, self, _FRAME_SERVED, data)
 
     @property
     def authenticated_at_node(self) -> bool:
@@ -167,10 +188,10 @@ class WebSocket(Line):
         node = self.node
         if not self._at_node or node is None or node.epoch != self.epoch:
             return
-        if isinstance(data, Frame):
-            node.receive_frame(self, data)
-        else:
+        if self._wire:
             node.receive_data(self, data)
+        else:
+            node.receive_frame(self, data)
 
     def _trace(self, kind: str, frame: Frame) -> None:
         tracer = self.device.tracer
@@ -188,9 +209,15 @@ class WebSocket(Line):
             data, size = _encoded(frame)
         if device.needs_size or self.holds:
             size = on_the_wire(size or codec.frame_size(frame), masked=False)
-        self.down(size, device.frame_arrived, self, data)
+        self.carry_down(size, _FRAME_AT_DEVICE, data)
         if self._outbox is not None:
             self._check_outbox()
+
+    def _frame_at_device(self, data: Any) -> None:
+        if self.over:
+            self.reset_up("reset")
+        else:
+            self.device.frame_arrived(self, data)
 
     def _check_outbox(self) -> None:
         """R-12.4: a peer that takes less than it is sent is dropped once its outbox is full."""
@@ -305,7 +332,7 @@ class WebSocket(Line):
             self._at_node = False
             self._unread = None
             path = self.tcp.path
-            if path.blocked and path.changed_us is not None:
+            if path.blocked:
                 self.device.world.recorder.observe("half_open_s", self.kernel.now - path.changed_us, path.changed_us)
             node.disconnect(self, cause)
         self.release_node()
@@ -323,7 +350,7 @@ class WebSocket(Line):
         if not self.over:
             self.over = True
             self.tcp.close()
-            if self.upgraded_us is None:
+            if self.upgraded_us == NEVER:
                 self.device.socket_failed(self, cause, None)
             else:
                 self.device.socket_closed(self, 1006)

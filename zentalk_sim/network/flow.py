@@ -10,11 +10,14 @@ segments of its own frame, since frames yet to be sent are not known when the an
 
 from __future__ import annotations
 
+from typing import Final
+
 from zentalk_sim.network.link import Link, Side
 from zentalk_sim.network.loss import LossModel
 from zentalk_sim.network.profile import HEADER_BYTES
+from zentalk_sim.protocol.timers import NEVER
 
-_NS_PER_BYTE_AT_1_BIT_PER_S = 8_000_000_000
+_NS_PER_BYTE_AT_1_BIT_PER_S: Final = 8_000_000_000
 
 
 class Flow:
@@ -42,11 +45,11 @@ class Flow:
         self._last_sent_us = -(1 << 62)
         self.window_segments = link.initial_window_segments
         """What may be sent in the present round trip."""
-        self.gave_up_us: int | None = None
-        """When the sender gave up, once ``arrival`` answered None."""
+        self.gave_up_us = NEVER
+        """When the sender gave up, once ``arrival`` answered NEVER."""
 
-    def arrival(self, size_bytes: int, now_us: int, latency_us: int) -> int | None:
-        """When ``size_bytes`` sent at ``now_us`` have arrived; None: the sender gives up at ``gave_up_us``."""
+    def arrival(self, size_bytes: int, now_us: int, latency_us: int) -> int:
+        """When ``size_bytes`` sent at ``now_us`` have arrived; NEVER: the sender gives up at ``gave_up_us``."""
         link = self._link
         if size_bytes > link.mss_bytes:
             return self._burst(size_bytes, now_us, latency_us)
@@ -58,70 +61,69 @@ class Flow:
             self._round_us = self._last_sent_us = sent_us = now_us
         else:
             sent_us = self._send_instant(now_us)
-        out_us = sent_us if self._side.rate_bit_per_s is None else self._through_queue(sent_us, size_bytes)
-        if out_us is not None and (self._loss is None or not self._loss.lost()):
+        out_us = sent_us if self._side.rate_bit_per_s == 0 else self._through_queue(sent_us, size_bytes)
+        if out_us != NEVER and (self._loss is None or not self._loss.lost()):
             return out_us + latency_us
-        base_us = out_us if out_us is not None else self._drained_us(sent_us)
+        base_us = out_us if out_us != NEVER else self._drained_us(sent_us)
         alone = now_us - last_us >= link.srtt_us
-        timers_us = link.timers_us if link.profile.tail_loss_probe else link.doubled_timers_us
+        timers_us = link.timers_us if link.tail_loss_probe else link.doubled_timers_us
         return self._repaired(base_us + link.first_timer_us(alone), timers_us, size_bytes, latency_us)
 
     # --- a frame of several segments ---------------------------------------------------------------------------
 
-    def _burst(self, size_bytes: int, now_us: int, latency_us: int) -> int | None:
+    def _burst(self, size_bytes: int, now_us: int, latency_us: int) -> int:
         mss = self._link.mss_bytes
-        flight: list[int | None] = []
+        flight: list[int] = []
         sizes: list[int] = []
-        flight_us: int | None = None
+        flight_us = -1
         latest_us = 0
         for offset in range(0, size_bytes, mss):
             segment_bytes = min(mss, size_bytes - offset)
             sent_us = self._send_instant(now_us)
             if sent_us != flight_us and flight:
-                end_us = self._settle(flight, sizes, flight_us or 0, latency_us)
-                if end_us is None:
-                    return None
+                end_us = self._settle(flight, sizes, flight_us, latency_us)
+                if end_us == NEVER:
+                    return NEVER
                 latest_us = max(latest_us, end_us)
                 flight, sizes = [], []
             flight_us = sent_us
             out_us = self._through_queue(sent_us, segment_bytes)
-            flight.append(None if out_us is None or self.loses() else out_us)
+            flight.append(NEVER if out_us == NEVER or self.loses() else out_us)
             sizes.append(segment_bytes)
-        end_us = self._settle(flight, sizes, flight_us or 0, latency_us)
-        return None if end_us is None else max(latest_us, end_us)
+        end_us = self._settle(flight, sizes, flight_us, latency_us)
+        return max(latest_us, end_us)
 
-    def _settle(self, flight: list[int | None], sizes: list[int], sent_us: int, latency_us: int) -> int | None:
-        """When the whole of ``flight`` has arrived: each segment's exit from the queue, None for a lost one."""
+    def _settle(self, flight: list[int], sizes: list[int], sent_us: int, latency_us: int) -> int:
+        """When the whole of ``flight`` has arrived: each segment's exit from the queue, NEVER for a lost one."""
         link = self._link
-        last_us = flight[-1]
-        if None not in flight and last_us is not None:
-            return last_us + latency_us
-        latest_us = max((out_us for out_us in flight if out_us is not None), default=0) + latency_us
+        if NEVER not in flight:
+            return flight[-1] + latency_us
+        latest_us = max((out_us for out_us in flight if out_us != NEVER), default=0) + latency_us
         probe_at_us = max(self._drained_us(sent_us), sent_us) + link.first_timer_us(alone=len(flight) == 1)
-        first_timers_us = link.timers_us if link.profile.tail_loss_probe else link.doubled_timers_us
+        first_timers_us = link.timers_us if link.tail_loss_probe else link.doubled_timers_us
         later: list[int] = []
         is_probed = False
         for i in range(len(flight) - 1, -1, -1):
             out_us = flight[i]
-            if out_us is not None:
+            if out_us != NEVER:
                 later.append(out_us)
                 continue
-            if link.profile.fast_retransmit and len(later) >= 3:
+            if link.fast_retransmit and len(later) >= 3:
                 at_us, timers_us = later[-3] + link.srtt_us, link.timers_us
-            elif link.profile.tail_loss_probe and is_probed:
+            elif link.tail_loss_probe and is_probed:
                 at_us, timers_us = probe_at_us + link.srtt_us, link.timers_us
             else:
                 at_us, timers_us, is_probed = probe_at_us, first_timers_us, True
             arrived_us = self._repaired(at_us, timers_us, sizes[i], latency_us)
-            if arrived_us is None:
-                return None
+            if arrived_us == NEVER:
+                return NEVER
             latest_us = max(latest_us, arrived_us)
         return latest_us
 
     # --- recovery ----------------------------------------------------------------------------------------------
 
-    def _repaired(self, at_us: int, timers_us: tuple[int, ...], segment_bytes: int, latency_us: int) -> int | None:
-        """When a segment first retransmitted at ``at_us`` arrives, being lost again as often as it is.
+    def _repaired(self, at_us: int, timers_us: tuple[int, ...], segment_bytes: int, latency_us: int) -> int:
+        """When a segment first retransmitted at ``at_us`` arrives, being lost again as often as it is; or NEVER.
 
         ``timers_us`` are those that follow, the last being the give-up's.
         """
@@ -130,7 +132,7 @@ class Flow:
                 return self._occupy(at_us, segment_bytes) + latency_us
             at_us += timer_us
         self.gave_up_us = at_us
-        return None
+        return NEVER
 
     def loses(self) -> bool:
         """Step the loss model by one segment: True if it is lost."""
@@ -160,18 +162,18 @@ class Flow:
 
     # --- the bottleneck ----------------------------------------------------------------------------------------
 
-    def _through_queue(self, sent_us: int, segment_bytes: int) -> int | None:
-        """When a segment has left the bottleneck; None: the queue was full."""
+    def _through_queue(self, sent_us: int, segment_bytes: int) -> int:
+        """When a segment has left the bottleneck; NEVER: the queue was full."""
         rate = self._side.rate_bit_per_s
-        if rate is None:
+        if rate == 0:
             return sent_us
         wire_bytes = segment_bytes + HEADER_BYTES
         begin_ns = sent_us * 1000
         if self._free_ns > begin_ns:
-            if self._side.queue_bytes is not None:
+            if self._side.queue_bytes:
                 queued_bytes = (self._free_ns - begin_ns) * rate // _NS_PER_BYTE_AT_1_BIT_PER_S
                 if queued_bytes + wire_bytes > self._side.queue_bytes:
-                    return None
+                    return NEVER
             begin_ns = self._free_ns
         free_ns = self._free_ns = begin_ns + wire_bytes * _NS_PER_BYTE_AT_1_BIT_PER_S // rate
         return -(-free_ns // 1000)
@@ -179,7 +181,7 @@ class Flow:
     def _occupy(self, at_us: int, segment_bytes: int) -> int:
         """When a retransmission leaves the bottleneck; it takes its share of the bandwidth, but no gap before it."""
         rate = self._side.rate_bit_per_s
-        if rate is None:
+        if rate == 0:
             return at_us
         took_ns = (segment_bytes + HEADER_BYTES) * _NS_PER_BYTE_AT_1_BIT_PER_S // rate
         self._free_ns += took_ns
@@ -187,4 +189,4 @@ class Flow:
 
     def _drained_us(self, sent_us: int) -> int:
         """When what is in the queue has left it."""
-        return max(sent_us, -(-self._free_ns // 1000)) if self._side.rate_bit_per_s is not None else sent_us
+        return max(sent_us, -(-self._free_ns // 1000)) if self._side.rate_bit_per_s else sent_us

@@ -7,14 +7,15 @@ per draw. Milliseconds in settings, integer microseconds in draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from math import exp, isfinite, pi, sqrt
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
 from zentalk_sim.network.samplers import (
+    ConstantDraw,
+    Draw,
     EmpiricalDraw,
     GammaDraw,
     LognormalDraw,
@@ -23,14 +24,10 @@ from zentalk_sim.network.samplers import (
     normal_cdf,
 )
 
-if TYPE_CHECKING:
-    from zentalk_sim.protocol.streams import Stream
-
 MAX_MS = 3_600_000.0
 """No latency above one hour: what is longer is an outage, and is said as one."""
 
 NonNegativeMs = Annotated[float, Meta(ge=0, le=MAX_MS)]
-Sampler: TypeAlias = "Callable[[Stream], int]"
 
 
 def require(is_met: bool, complaint: str) -> None:
@@ -75,10 +72,9 @@ class Constant(_Distribution, frozen=True, tag="constant"):
         """Variance, in ms²."""
         return 0.0
 
-    def sampler(self) -> Sampler:
-        """A function from stream to latency in µs."""
-        us = round(self.delay_ms * 1000)
-        return lambda stream: us
+    def sampler(self) -> Draw:
+        """What draws latencies in µs from a stream."""
+        return ConstantDraw(round(self.delay_ms * 1000))
 
 
 class Uniform(_Distribution, frozen=True, tag="uniform"):
@@ -107,9 +103,9 @@ class Uniform(_Distribution, frozen=True, tag="uniform"):
         """Variance, in ms²."""
         return (self.max_ms - self.min_ms) ** 2 / 12
 
-    def sampler(self) -> Sampler:
-        """A function from stream to latency in µs."""
-        return UniformDraw(self.min_ms * 1000 + 0.5, (self.max_ms - self.min_ms) * 1000).draw
+    def sampler(self) -> Draw:
+        """What draws latencies in µs from a stream."""
+        return UniformDraw(self.min_ms * 1000 + 0.5, (self.max_ms - self.min_ms) * 1000)
 
 
 class Normal(_Distribution, frozen=True, tag="normal"):
@@ -141,10 +137,10 @@ class Normal(_Distribution, frozen=True, tag="normal"):
         alpha = -self.mean_ms / self.sd_ms
         return exp(-alpha * alpha / 2) / sqrt(2 * pi) / (1 - normal_cdf(alpha))
 
-    def sampler(self) -> Sampler:
-        """A function from stream to latency in µs."""
+    def sampler(self) -> Draw:
+        """What draws latencies in µs from a stream."""
         below = normal_cdf(-self.mean_ms / self.sd_ms)
-        return NormalDraw(self.mean_ms * 1000, self.sd_ms * 1000, below).draw
+        return NormalDraw(self.mean_ms * 1000, self.sd_ms * 1000, below)
 
 
 class Lognormal(_Distribution, frozen=True, tag="lognormal"):
@@ -173,10 +169,10 @@ class Lognormal(_Distribution, frozen=True, tag="lognormal"):
         """Variance, in ms²."""
         return (exp(self.sigma**2) - 1) * ((self.median_ms - self.min_ms) * exp(self.sigma**2 / 2)) ** 2
 
-    def sampler(self) -> Sampler:
-        """A function from stream to latency in µs."""
+    def sampler(self) -> Draw:
+        """What draws latencies in µs from a stream."""
         scale_us = (self.median_ms - self.min_ms) * 1000
-        return LognormalDraw(self.min_ms * 1000 + 0.5, scale_us, self.sigma).draw
+        return LognormalDraw(self.min_ms * 1000 + 0.5, scale_us, self.sigma)
 
 
 class Gamma(_Distribution, frozen=True, tag="gamma"):
@@ -205,10 +201,10 @@ class Gamma(_Distribution, frozen=True, tag="gamma"):
         """Variance, in ms²."""
         return (self.mean_ms - self.min_ms) ** 2 / self.shape
 
-    def sampler(self) -> Sampler:
-        """A function from stream to latency in µs."""
+    def sampler(self) -> Draw:
+        """What draws latencies in µs from a stream."""
         scale_us = (self.mean_ms - self.min_ms) * 1000 / self.shape
-        return GammaDraw(self.min_ms * 1000 + 0.5, scale_us, self.shape).draw
+        return GammaDraw(self.min_ms * 1000 + 0.5, scale_us, self.shape)
 
 
 class Empirical(_Distribution, frozen=True, tag="empirical"):
@@ -245,10 +241,10 @@ class Empirical(_Distribution, frozen=True, tag="empirical"):
         points = self.quantiles_ms
         return [(f0, a, f1, b) for (f0, a), (f1, b) in pairwise(points)]
 
-    def sampler(self) -> Sampler:
-        """A function from stream to latency in µs."""
+    def sampler(self) -> Draw:
+        """What draws latencies in µs from a stream."""
         fractions = [fraction for fraction, _ in self.quantiles_ms]
-        return EmpiricalDraw(fractions, [ms * 1000 for _, ms in self.quantiles_ms]).draw
+        return EmpiricalDraw(fractions, [ms * 1000 for _, ms in self.quantiles_ms])
 
 
 Latency: TypeAlias = Constant | Uniform | Normal | Lognormal | Gamma | Empirical

@@ -12,19 +12,24 @@ from itertools import accumulate
 from math import pi, sqrt
 
 from zentalk_sim.network.profile import LinkProfile, OneWay
+from zentalk_sim.protocol.timers import NEVER
 
 
 class Side:
     """One direction of a link."""
 
-    __slots__ = ("constant_us", "draw", "is_plain", "loss", "queue_bytes", "rate_bit_per_s")
+    __slots__ = ("constant_us", "is_plain", "loss", "queue_bytes", "rate_bit_per_s", "sampler")
 
     def __init__(self, way: OneWay) -> None:
         assert way.latency is not None
-        self.constant_us = way.latency.constant_us
-        self.draw = way.latency.sampler()
-        self.rate_bit_per_s = way.rate_bit_per_s
-        self.queue_bytes = way.queue_bytes
+        constant_us = way.latency.constant_us
+        self.constant_us: int = -1 if constant_us is None else constant_us
+        """The latency; -1 where each is drawn."""
+        self.sampler = way.latency.sampler()
+        self.rate_bit_per_s: int = way.rate_bit_per_s or 0
+        """0: unlimited."""
+        self.queue_bytes: int = way.queue_bytes or 0
+        """0: no bound."""
         self.loss = way.loss
         self.is_plain = way.rate_bit_per_s is None and way.loss is None
         """Neither bandwidth nor loss: a frame's arrival is its latency alone."""
@@ -36,33 +41,40 @@ class Link:
     __slots__ = (
         "doubled_timers_us",
         "down",
+        "fast_retransmit",
         "first_us",
         "give_up_us",
         "has_nat",
         "initial_window_segments",
         "is_random",
         "mss_bytes",
+        "nat_idle_us",
         "profile",
         "retransmissions_us",
         "rto_max_us",
         "rto_us",
         "srtt_us",
+        "tail_loss_probe",
         "timers_us",
         "up",
     )
 
     def __init__(self, profile: LinkProfile) -> None:
         self.profile = profile
-        self.mss_bytes = profile.mss_bytes
-        self.initial_window_segments = profile.initial_window_segments
+        self.mss_bytes: int = profile.mss_bytes
+        self.initial_window_segments: int = profile.initial_window_segments
+        self.fast_retransmit = profile.fast_retransmit
+        self.tail_loss_probe = profile.tail_loss_probe
         self.has_nat = profile.nat_idle_ms is not None
         """Whether a NAT on the way forgets idle connections."""
+        self.nat_idle_us: int = NEVER if profile.nat_idle_ms is None else profile.nat_idle_ms * 1000
+        """After how long without a segment it does."""
         up, down = profile.way(up=True), profile.way(up=False)
         assert up.latency is not None
         assert down.latency is not None
         self.up = Side(up)
         self.down = Side(down)
-        self.is_random = any(side.constant_us is None or side.loss is not None for side in (self.up, self.down))
+        self.is_random = any(side.constant_us < 0 or side.loss is not None for side in (self.up, self.down))
         """Whether a connection ever draws."""
         mean_ms = up.latency.expected_ms + down.latency.expected_ms
         deviation_ms = sqrt((up.latency.variance_ms2 + down.latency.variance_ms2) * 2 / pi)
@@ -78,7 +90,7 @@ class Link:
         """The same after a first retransmission by timeout."""
         self.first_us = self.first_timer_us(alone=True)
         """When the first timer of a lone segment fires after its sending."""
-        later = self.timers_us if profile.tail_loss_probe else self.doubled_timers_us
+        later = self.timers_us if self.tail_loss_probe else self.doubled_timers_us
         instants = list(accumulate(later, initial=self.first_us))
         self.retransmissions_us = tuple(instants[:-1])
         """When what was sent into silence is sent again, counted from its sending."""
@@ -95,18 +107,18 @@ class Link:
 
     def first_timer_us(self, alone: bool) -> int:
         """When the first timer fires after a segment was sent: the probe's (RFC 8985 §7.2), else the RTO."""
-        if not self.profile.tail_loss_probe:
+        if not self.tail_loss_probe:
             return self.rto_us
         probe_us = 2 * self.srtt_us + (self.profile.max_ack_delay_ms * 1000 if alone else 0)
         return min(probe_us, self.rto_us)
 
-    def retransmission_us(self, first_us: int, now_us: int) -> int | None:
+    def retransmission_us(self, first_us: int, now_us: int) -> int:
         """The first retransmission at or after ``now_us`` of what was sent into silence at ``first_us``.
 
-        None where there is none before the sender gives up.
+        NEVER where there is none before the sender gives up.
         """
         i = bisect_left(self.retransmissions_us, now_us - first_us)
-        return first_us + self.retransmissions_us[i] if i < len(self.retransmissions_us) else None
+        return first_us + self.retransmissions_us[i] if i < len(self.retransmissions_us) else NEVER
 
 
 @lru_cache(maxsize=1024)

@@ -19,22 +19,44 @@ Direction: TypeAlias = Literal["up", "down", "both"]
 class Path:
     """The state of a way to the relay. ``block`` and ``heal`` change it; everything else only reads."""
 
-    __slots__ = ("_down_blocks", "_up_blocks", "blocked", "changed_us", "down_blocked", "stalled", "up_blocked")
+    __slots__ = ("_down_blocks", "_stalled", "_up_blocks", "blocked", "changed_us")
 
     def __init__(self) -> None:
-        self.up_blocked = False
-        """Nothing gets from the device to the relay."""
-        self.down_blocked = False
-        """Nothing gets from the relay to the device."""
         self.blocked = False
-        """Either of the two."""
-        self.changed_us: int | None = None
-        """When ``block`` or ``heal`` was last called."""
-        self.stalled: dict[TcpConnection, None] = {}
-        """Connections that hold sends or wait for acknowledgements, in the order they began to: whom to
-        ``release`` after a ``heal``. Only iterate over a copy, since ``release`` removes from it."""
+        """Either direction is."""
+        self.changed_us = 0
+        """When ``block`` or ``heal`` was last called; 0: never."""
         self._up_blocks = 0
         self._down_blocks = 0
+        self._stalled: dict[TcpConnection, None] | None = None
+        """None where there was none yet: most ways are never cut."""
+
+    @property
+    def up_blocked(self) -> bool:
+        """Nothing gets from the device to the relay."""
+        return self._up_blocks > 0
+
+    @property
+    def down_blocked(self) -> bool:
+        """Nothing gets from the relay to the device."""
+        return self._down_blocks > 0
+
+    @property
+    def stalled(self) -> tuple[TcpConnection, ...]:
+        """Connections that hold sends or wait for acknowledgements, in the order they began to: whom to
+        ``release`` after a ``heal``."""
+        return tuple(self._stalled or ())
+
+    def stall(self, connection: TcpConnection) -> None:
+        """Note a connection that holds sends or waits for acknowledgements."""
+        if self._stalled is None:
+            self._stalled = {}
+        self._stalled[connection] = None
+
+    def forget(self, connection: TcpConnection) -> None:
+        """A connection does so no longer."""
+        if self._stalled is not None:
+            self._stalled.pop(connection, None)
 
     def block(self, direction: Direction, now_us: int) -> None:
         """Begin a partition of ``direction``. What is in flight still arrives; what is sent from now on does not."""
@@ -64,7 +86,5 @@ class Path:
             self._up_blocks += by
         if direction != "up":
             self._down_blocks += by
-        self.up_blocked = self._up_blocks > 0
-        self.down_blocked = self._down_blocks > 0
-        self.blocked = self.up_blocked or self.down_blocked
+        self.blocked = self._up_blocks > 0 or self._down_blocks > 0
         self.changed_us = now_us

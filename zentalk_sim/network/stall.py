@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zentalk_sim.network.link import Link
+from zentalk_sim.protocol.timers import NEVER
 
 
 class Waiting:
@@ -13,19 +14,22 @@ class Waiting:
     def __init__(self) -> None:
         self.held_bytes: list[int] = []
         """Sizes of the frames that are held, in order."""
-        self.since_us: int | None = None
-        """Since when the oldest byte is unacknowledged: its retransmission timer's start."""
+        self.since_us = NEVER
+        """Since when the oldest byte is unacknowledged, NEVER where none is: its retransmission timer's start."""
         self.is_dead = False
         """Nothing of this direction will ever arrive again."""
-        self.fails_us: int | None = None
+        self.fails_us = NEVER
         """When this sender learns of the end by other means than its timer's give-up from ``since_us``."""
 
-    def ends_us(self, link: Link) -> int | None:
-        """When this sender gives up, as things stand."""
-        given_up_us = None if self.since_us is None else self.since_us + link.give_up_us
-        if self.fails_us is None or given_up_us is None:
-            return self.fails_us if given_up_us is None else given_up_us
-        return min(self.fails_us, given_up_us)
+    def ends_us(self, link: Link) -> int:
+        """When this sender gives up, as things stand; or NEVER."""
+        if self.since_us == NEVER:
+            return self.fails_us
+        return min(self.fails_us, self.since_us + link.give_up_us)
+
+    def is_over(self) -> bool:
+        """Whether it waits for nothing."""
+        return self.since_us == NEVER and self.fails_us == NEVER and not self.is_dead and not self.held_bytes
 
 
 class Stall:
@@ -40,13 +44,11 @@ class Stall:
         """A NAT forgot the mapping: what the device sends comes from a new port, which the relay answers with RST."""
         self.syns = 0
         """SYNs sent in vain so far."""
-        self.setup_since_us: int | None = None
+        self.setup_since_us = NEVER
         """Since when a ClientHello is unanswered."""
 
     def is_over(self) -> bool:
         """Whether nothing is wrong any more."""
-        if self.syns or self.setup_since_us is not None or self.answers_rst:
+        if self.syns or self.setup_since_us != NEVER or self.answers_rst:
             return False
-        return not any(
-            w.held_bytes or w.since_us is not None or w.is_dead or w.fails_us is not None for w in (self.up, self.down)
-        )
+        return self.up.is_over() and self.down.is_over()

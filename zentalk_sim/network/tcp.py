@@ -12,7 +12,7 @@ the first such send, makes at or after the release.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from zentalk_sim.network.flow import Flow
 from zentalk_sim.network.link import link_of
@@ -20,16 +20,17 @@ from zentalk_sim.network.loss import LossModel
 from zentalk_sim.network.path import Path, Way
 from zentalk_sim.network.profile import LinkProfile
 from zentalk_sim.network.stall import Stall
+from zentalk_sim.protocol.timers import NEVER
 
 if TYPE_CHECKING:
     from zentalk_sim.protocol.streams import Stream
 
-SYN_TIMEOUT_US = 1_000_000
+SYN_TIMEOUT_US: Final = 1_000_000
 """The first SYN's timer, doubling (RFC 6298 (2.1) and (5.5))."""
 
 
 class TcpConnection:
-    """One connection. All instants are integer µs; ``now_us`` never goes back from call to call.
+    """One connection. All instants are integer µs, NEVER among them; ``now_us`` never goes back from call to call.
 
     ``stream`` is the connection's own randomness: a `Stream`, or a function that makes it, called at the first draw.
     It is dropped at once where the profile draws nothing. ``loss_up`` and ``loss_down`` replace the profile's loss
@@ -72,8 +73,8 @@ class TcpConnection:
         self._down_last_us = now_us
         self._active_us = now_us
         self._stall: Stall | None = None
-        self.retry_at_us: int | None = None
-        """When to ask ``handshake`` or ``tls`` again after it answered None; None: it fails at ``reset_at_us``."""
+        self.retry_at_us = NEVER
+        """When to ask ``handshake`` or ``tls`` again after it answered NEVER; NEVER: it fails at ``reset_at_us``."""
 
     @property
     def profile(self) -> LinkProfile:
@@ -92,16 +93,16 @@ class TcpConnection:
 
     # --- setting up --------------------------------------------------------------------------------------------
 
-    def handshake(self, now_us: int) -> int | None:
-        """Send a SYN: when the device has its SYN-ACK, or None where this SYN or its answer is lost or blocked.
+    def handshake(self, now_us: int) -> int:
+        """Send a SYN: when the device has its SYN-ACK, or NEVER where this SYN or its answer is lost or blocked.
 
-        After None, call again at ``retry_at_us`` (1, 3, 7, … s after the first SYN); where that is None too, SYNs
+        After NEVER, call again at ``retry_at_us`` (1, 3, 7, … s after the first SYN); where that is NEVER too, SYNs
         are exhausted and the attempt fails at ``reset_at_us``.
         """
         if self.path.blocked or self._loses(True) or self._loses(False):
             self.syn_unanswered(now_us)
-            return None
-        self.retry_at_us = None
+            return NEVER
+        self.retry_at_us = NEVER
         established_us = now_us + self._latency_us(True) + self._latency_us(False)
         self._active_us = established_us
         return established_us
@@ -115,28 +116,28 @@ class TcpConnection:
         timer_us = SYN_TIMEOUT_US << stall.syns
         stall.syns += 1
         if stall.syns > self._link.profile.syn_retries:
-            self.retry_at_us = None
+            self.retry_at_us = NEVER
             stall.up.fails_us = sent_us + timer_us
         else:
             self.retry_at_us = sent_us + timer_us
 
-    def tls(self, now_us: int) -> int | None:
+    def tls(self, now_us: int) -> int:
         """Exchange the TLS handshake's flights: when the device may send application data.
 
-        None where the path is blocked: call again at ``retry_at_us``, the next retransmission of the ClientHello;
-        where that is None too, the attempt fails at ``reset_at_us``. The relay's own time is the caller's to add.
+        NEVER where the path is blocked: call again at ``retry_at_us``, the next retransmission of the ClientHello;
+        where that is NEVER too, the attempt fails at ``reset_at_us``. The relay's own time is the caller's to add.
         """
-        self.retry_at_us = None
+        self.retry_at_us = NEVER
         if self.path.blocked:
             stall = self._stalled()
-            if stall.setup_since_us is None:
+            if stall.setup_since_us == NEVER:
                 stall.setup_since_us = now_us
             self.retry_at_us = self._link.retransmission_us(stall.setup_since_us, now_us + 1)
-            if self.retry_at_us is None:
+            if self.retry_at_us == NEVER:
                 stall.up.fails_us = max(now_us, stall.setup_since_us + self._link.give_up_us)
-            return None
+            return NEVER
         if self._stall is not None:
-            self._stall.setup_since_us = None
+            self._stall.setup_since_us = NEVER
             self._stall.syns = 0
             self._tidy(self._stall)
         profile = self._link.profile
@@ -144,17 +145,17 @@ class TcpConnection:
         for _ in range(profile.tls_round_trips):
             for up, size_bytes in ((True, profile.tls_hello_bytes), (False, profile.tls_answer_bytes)):
                 arrived_us = self._carry(up, size_bytes, at_us)
-                if arrived_us is None:
-                    return None
+                if arrived_us == NEVER:
+                    return NEVER
                 at_us = arrived_us
         return at_us
 
     # --- carrying ----------------------------------------------------------------------------------------------
 
-    def carry_up(self, size_bytes: int, now_us: int) -> int | None:
-        """When ``size_bytes`` sent by the device at ``now_us`` have arrived at the relay; None: they are held.
+    def carry_up(self, size_bytes: int, now_us: int) -> int:
+        """When ``size_bytes`` sent by the device at ``now_us`` have arrived at the relay; NEVER: they are held.
 
-        Never earlier than an arrival told before. After None, and after any call while ``path.blocked``, look at
+        Never earlier than an arrival told before. After NEVER, and after any call while ``path.blocked``, look at
         ``reset_at_us``.
         """
         link = self._link
@@ -164,13 +165,13 @@ class TcpConnection:
         if self._up_flow is not None or not side.is_plain:
             return self._arrival(True, size_bytes, now_us)
         latency_us = side.constant_us
-        at_us = now_us + (side.draw(self._drawn or self._draws()) if latency_us is None else latency_us)
+        at_us = now_us + (side.sampler.draw(self._drawn or self._draws()) if latency_us < 0 else latency_us)
         if at_us < self._up_last_us:
             return self._up_last_us
         self._up_last_us = at_us
         return at_us
 
-    def carry_down(self, size_bytes: int, now_us: int) -> int | None:
+    def carry_down(self, size_bytes: int, now_us: int) -> int:
         """As ``carry_up``, from the relay to the device."""
         link = self._link
         if self.path.blocked or self._stall is not None or link.has_nat:
@@ -179,57 +180,54 @@ class TcpConnection:
         if self._down_flow is not None or not side.is_plain:
             return self._arrival(False, size_bytes, now_us)
         latency_us = side.constant_us
-        at_us = now_us + (side.draw(self._drawn or self._draws()) if latency_us is None else latency_us)
+        at_us = now_us + (side.sampler.draw(self._drawn or self._draws()) if latency_us < 0 else latency_us)
         if at_us < self._down_last_us:
             return self._down_last_us
         self._down_last_us = at_us
         return at_us
 
-    def rst_up(self, now_us: int) -> int | None:
-        """When an RST sent by the device arrives; None: it is lost, since nobody sends an RST twice.
+    def rst_up(self, now_us: int) -> int:
+        """When an RST sent by the device arrives; NEVER: it is lost, since nobody sends an RST twice.
 
         It waits for no earlier byte (RFC 5961 §3): what is being repaired is overtaken and never delivered.
         """
         return self._rst(True, now_us)
 
-    def rst_down(self, now_us: int) -> int | None:
+    def rst_down(self, now_us: int) -> int:
         """As ``rst_up``, from the relay to the device."""
         return self._rst(False, now_us)
 
     # --- silence, resets ---------------------------------------------------------------------------------------
 
     @property
-    def reset_at_us(self) -> int | None:
-        """When an end gives the connection up, as things stand; None: neither does.
+    def reset_at_us(self) -> int:
+        """When an end gives the connection up, as things stand; NEVER: neither does.
 
         Heals move it: a caller that scheduled it compares at that instant.
         """
         stall = self._stall
         if stall is None:
-            return None
-        up_us, down_us = stall.up.ends_us(self._link), stall.down.ends_us(self._link)
-        if up_us is None or down_us is None:
-            return down_us if up_us is None else up_us
-        return min(up_us, down_us)
+            return NEVER
+        return min(stall.up.ends_us(self._link), stall.down.ends_us(self._link))
 
     @property
     def reset_by(self) -> Literal["device", "relay"] | None:
         """Which end it is that gives up at ``reset_at_us``. The other is told nothing, and stays half-open."""
         at_us = self.reset_at_us
-        if at_us is None or self._stall is None:
+        if at_us == NEVER or self._stall is None:
             return None
         return "device" if self._stall.up.ends_us(self._link) == at_us else "relay"
 
-    def retransmission_us(self, direction: Way, now_us: int) -> int | None:
-        """The next retransmission of what is held, at or after ``now_us``; None: nothing is, or the end comes first.
+    def retransmission_us(self, direction: Way, now_us: int) -> int:
+        """The next retransmission of what is held, at or after ``now_us``; NEVER: nothing is, or the end comes first.
 
         A caller that waits until then before it calls ``release`` is exact where the path may close again before.
         """
         if self._stall is None:
-            return None
+            return NEVER
         waiting = self._stall.up if direction == "up" else self._stall.down
-        if not waiting.held_bytes or waiting.is_dead or waiting.since_us is None:
-            return None
+        if not waiting.held_bytes or waiting.is_dead or waiting.since_us == NEVER:
+            return NEVER
         return self._link.retransmission_us(waiting.since_us, now_us)
 
     def release(self, direction: Way, now_us: int) -> list[int]:
@@ -246,21 +244,21 @@ class TcpConnection:
             return []
         self._meet_nat(now_us)
         own, other = (stall.up, stall.down) if up else (stall.down, stall.up)
-        if stall.answers_rst and up and own.held_bytes and own.fails_us is None and not path.blocked:
+        if stall.answers_rst and up and own.held_bytes and own.fails_us == NEVER and not path.blocked:
             own.fails_us = now_us + self._link.srtt_us
         instants: list[int] = []
         if own.held_bytes and not own.is_dead:
-            assert own.since_us is not None
+            assert own.since_us != NEVER
             at_us = self._link.retransmission_us(own.since_us, now_us)
-            if at_us is None:
+            if at_us == NEVER:
                 return []
             sizes, own.held_bytes = own.held_bytes, []
             instants = self._released(stall, up, sizes, at_us)
         if not own.is_dead and not path.blocked:
-            own.since_us = None
+            own.since_us = NEVER
         if not other.is_dead and not other.held_bytes and not path.blocked:
             # Its bytes arrived; only their acknowledgements, which travel this way, were missing.
-            other.since_us = None
+            other.since_us = NEVER
         self._tidy(stall)
         return instants
 
@@ -274,7 +272,7 @@ class TcpConnection:
 
     def close(self) -> None:
         """The caller is done with this connection."""
-        self.path.stalled.pop(self, None)
+        self.path.forget(self)
 
     # --- inside ------------------------------------------------------------------------------------------------
 
@@ -288,7 +286,7 @@ class TcpConnection:
 
     def _latency_us(self, up: bool) -> int:
         side = self._link.up if up else self._link.down
-        return side.constant_us if side.constant_us is not None else side.draw(self._draws())
+        return side.constant_us if side.constant_us >= 0 else side.sampler.draw(self._draws())
 
     def _flow(self, up: bool) -> Flow | None:
         """The direction's flow, made at its first use; None where it has neither loss nor bandwidth."""
@@ -309,23 +307,22 @@ class TcpConnection:
         flow = self._flow(up)
         return flow is not None and flow.loses()
 
-    def _carry(self, up: bool, size_bytes: int, now_us: int) -> int | None:
-        if self._link.profile.nat_idle_ms is not None:
+    def _carry(self, up: bool, size_bytes: int, now_us: int) -> int:
+        if self._link.has_nat:
             self._meet_nat(now_us)
         if (self._stall is not None or self.path.blocked) and self._is_held(up, size_bytes, now_us):
-            return None
+            return NEVER
         return self._arrival(up, size_bytes, now_us)
 
     def _meet_nat(self, now_us: int) -> None:
         """Note a segment at the NAT, or that its mapping is gone."""
-        nat_idle_ms = self._link.profile.nat_idle_ms
-        if nat_idle_ms is not None and now_us - self._active_us > nat_idle_ms * 1000:
+        if now_us - self._active_us > self._link.nat_idle_us:
             self.silence(now_us)
             self._stalled().answers_rst = True
         elif not self.path.blocked:
             self._active_us = now_us
 
-    def _arrival(self, up: bool, size_bytes: int, now_us: int) -> int | None:
+    def _arrival(self, up: bool, size_bytes: int, now_us: int) -> int:
         if up:
             side, flow = self._link.up, self._up_flow
         else:
@@ -333,19 +330,18 @@ class TcpConnection:
         if flow is None and not side.is_plain:
             flow = self._flow(up)
         latency_us = side.constant_us
-        if latency_us is None:
-            latency_us = side.draw(self._drawn or self._draws())
+        if latency_us < 0:
+            latency_us = side.sampler.draw(self._drawn or self._draws())
         if flow is None:
             at_us = now_us + latency_us
         else:
-            found_us = flow.arrival(size_bytes, now_us, latency_us)
-            if found_us is None:
+            at_us = flow.arrival(size_bytes, now_us, latency_us)
+            if at_us == NEVER:
                 stall = self._stalled()
                 waiting = stall.up if up else stall.down
                 waiting.is_dead = True
                 waiting.fails_us = flow.gave_up_us
-                return None
-            at_us = found_us
+                return NEVER
         if up:
             if at_us < self._up_last_us:
                 return self._up_last_us
@@ -363,12 +359,12 @@ class TcpConnection:
         waiting = stall.up if up else stall.down
         is_held = (path.up_blocked if up else path.down_blocked) or waiting.is_dead or bool(waiting.held_bytes)
         if is_held or path.blocked:
-            path.stalled[self] = None
-            if waiting.since_us is None:
+            path.stall(self)
+            if waiting.since_us == NEVER:
                 waiting.since_us = now_us
         if is_held:
             waiting.held_bytes.append(size_bytes)
-            if up and stall.answers_rst and waiting.fails_us is None and not path.blocked:
+            if up and stall.answers_rst and waiting.fails_us == NEVER and not path.blocked:
                 waiting.fails_us = now_us + self._link.srtt_us
         return is_held
 
@@ -382,16 +378,16 @@ class TcpConnection:
             segments = max(1, -(-total_bytes // mss))
             sent_us = at_us + (segments.bit_length() - 1) * self._link.srtt_us
             arrived_us = self._arrival(up, size_bytes, sent_us)
-            if arrived_us is None:
+            if arrived_us == NEVER:
                 break
             instants.append(arrived_us)
         return instants
 
-    def _rst(self, up: bool, now_us: int) -> int | None:
+    def _rst(self, up: bool, now_us: int) -> int:
         stall = self._stall
         is_dead = stall is not None and (stall.up if up else stall.down).is_dead
         if is_dead or (self.path.up_blocked if up else self.path.down_blocked) or self._loses(up):
-            return None
+            return NEVER
         return now_us + self._latency_us(up)
 
     def _stalled(self) -> Stall:
@@ -403,4 +399,4 @@ class TcpConnection:
         """Forget a stall that is over, so that carrying is fast again."""
         if stall.is_over():
             self._stall = None
-            self.path.stalled.pop(self, None)
+            self.path.forget(self)

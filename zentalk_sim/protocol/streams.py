@@ -8,18 +8,42 @@ on a library's choice of algorithm.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from binascii import hexlify
 from hashlib import blake2b
 from struct import Struct
 from typing import Final
 
-_BLOCK_BYTES = 64
-_LAST_WORD = _BLOCK_BYTES - 8
-_LAST_UUID = _BLOCK_BYTES - 16
-_TO_UNIT = 2.0**-53
+_BLOCK_BYTES: Final = 64
+_LAST_WORD: Final = _BLOCK_BYTES - 8
+_TO_UNIT: Final = 2.0**-53
 """Multiplying by a power of two is exact, as dividing would be."""
-_word_at = Struct(">Q").unpack_from
-_VARIANT: Final = "89ab"
+_word_at: Final = Struct(">Q").unpack_from
+_halves_at: Final = Struct(">II").unpack_from
+
+# Ids are made four at a time, one block's, by one ``translate`` of their places in a table of digits: the block's own
+# 128, what the variant's digit would be were it drawn by each of the block's bytes, and the two that are fixed.
+_ID_CHARS: Final = 36
+_IDS_CHARS: Final = 4 * _ID_CHARS
+_VARIANTS: Final = bytes(ord("89ab"[byte >> 6]) for byte in range(256))
+_FIXED: Final = b"-4".ljust(256 - 3 * _BLOCK_BYTES)
+_DASH, _VERSION = 3 * _BLOCK_BYTES, 3 * _BLOCK_BYTES + 1
+
+
+def _places_of(number: int) -> bytes:
+    """Where in the table the 36 characters of a block's ``number``-th id are (RFC 9562 §5.4)."""
+    digits = list(range(32 * number, 32 * number + 32))
+    digits[12], digits[16] = _VERSION, 2 * _BLOCK_BYTES + 16 * number + 8
+    for place in (20, 16, 12, 8):
+        digits.insert(place, _DASH)
+    return bytes(digits)
+
+
+_PLACES: Final = b"".join(_places_of(number) for number in range(4))
+
+
+def _ids_of(block: bytes) -> str:
+    """The four ids of a block, one after the other."""
+    return _PLACES.translate(hexlify(block) + block.translate(_VARIANTS) + _FIXED).decode("ascii")
 
 
 def seed_bytes(seed: int | str | bytes) -> bytes:
@@ -35,24 +59,50 @@ def seed_bytes(seed: int | str | bytes) -> bytes:
     return blake2b(data, digest_size=32).digest()
 
 
-@lru_cache(maxsize=64)
-def _keyed(key: bytes) -> blake2b:
-    """A hash that has taken in the key; only ever copied."""
+def keyed(key: bytes) -> blake2b:
+    """What the streams of a key begin with: a hash that has taken in the key; only ever copied.
+
+    A copy of it costs half of beginning with the key.
+    """
     return blake2b(key=key, digest_size=_BLOCK_BYTES)
 
 
 class Stream:
-    """One named sequence of random words."""
+    """One named sequence of random words: of those that begin with ``begun``, the one of that ``name``."""
 
-    __slots__ = ("_block", "_keyed", "_name", "_offset", "counter")
+    __slots__ = ("_begun", "_block", "_ids", "_ids_at", "_name", "_offset", "counter")
 
-    def __init__(self, key: bytes, name: bytes, counter: int = 0) -> None:
-        self._keyed = _keyed(key)
+    def __init__(self, begun: blake2b, name: bytes, counter: int = 0) -> None:
+        self._begun = begun
         self._name = name
         self.counter = counter
         """How many blocks were begun; all that a snapshot needs, the rest of a block being dropped."""
         self._block = b""
         self._offset = _BLOCK_BYTES
+        self._ids = ""
+        """The last block instead, where it was begun by ``uuid4``."""
+        self._ids_at = _IDS_CHARS
+
+    def _next_block(self) -> bytes:
+        running = self._begun.copy()
+        running.update(self.counter.to_bytes(8, "big") + self._name)
+        self.counter += 1
+        return running.digest()
+
+    def _begins_block(self) -> bool:
+        """Begin the next block where nothing is left of the last; whether that was so."""
+        if self._ids_at < _IDS_CHARS:
+            # What is left of a block of ids, as the bytes that it is.
+            self.counter -= 1
+            self._block = self._next_block()
+            self._offset = self._ids_at // _ID_CHARS * 16
+            self._ids_at = _IDS_CHARS
+            return True
+        if self._offset < _BLOCK_BYTES:
+            return False
+        self._block = self._next_block()
+        self._offset = 0
+        return True
 
     def bytes(self, count: int) -> bytes:
         """``count`` random bytes."""
@@ -61,18 +111,17 @@ class Stream:
         if end <= _BLOCK_BYTES:
             self._offset = end
             return self._block[offset:end]
+        if self._begins_block():
+            return self.bytes(count)
         parts = [self._block[offset:]]
-        have = _BLOCK_BYTES - offset
-        while have < count:
-            # A copy of the hash that has taken in the key costs half of beginning with the key.
-            running = self._keyed.copy()
-            running.update(self.counter.to_bytes(8, "big") + self._name)
-            self._block = running.digest()
-            self.counter += 1
-            parts.append(self._block)
-            have += _BLOCK_BYTES
-        self._offset = _BLOCK_BYTES - (have - count)
-        return b"".join(parts)[:count]
+        left = end - _BLOCK_BYTES
+        while left > _BLOCK_BYTES:
+            parts.append(self._next_block())
+            left -= _BLOCK_BYTES
+        self._block = self._next_block()
+        self._offset = left
+        parts.append(self._block[:left])
+        return b"".join(parts)
 
     def word(self) -> int:
         """A uniform integer in [0, 2⁶⁴)."""
@@ -82,16 +131,17 @@ class Stream:
             self._offset = offset + 8
             word: int = _word_at(self._block, offset)[0]
             return word
-        return int.from_bytes(self.bytes(8), "big")
+        return self.word() if self._begins_block() else int.from_bytes(self.bytes(8), "big")
 
     def uniform(self) -> float:
         """A uniform number in [0, 1) with 53 bits."""
         offset = self._offset
         if offset <= _LAST_WORD:
             self._offset = offset + 8
-            word: int = _word_at(self._block, offset)[0]
-            return (word >> 11) * _TO_UNIT
-        return (int.from_bytes(self.bytes(8), "big") >> 11) * _TO_UNIT
+            # Two halves, since compiled code holds no whole word without an object.
+            halves: tuple[int, int] = _halves_at(self._block, offset)
+            return ((halves[0] << 21) | (halves[1] >> 11)) * _TO_UNIT
+        return self.uniform() if self._begins_block() else (int.from_bytes(self.bytes(8), "big") >> 11) * _TO_UNIT
 
     def between(self, low: int, high: int) -> int:
         """A uniform integer in [``low``, ``high``], both included; ``low`` if they are equal.
@@ -105,14 +155,16 @@ class Stream:
 
     def uuid4(self) -> str:
         """A version-4 UUID in its 36-character form (RFC 9562 §5.4)."""
-        offset = self._offset
-        if offset <= _LAST_UUID:
-            self._offset = offset + 16
-            raw = self._block[offset : offset + 16]
-        else:
-            raw = self.bytes(16)
-        h = raw.hex()
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[raw[8] >> 6]}{h[17:20]}-{h[20:]}"
+        at = self._ids_at
+        if at < _IDS_CHARS:
+            self._ids_at = at + _ID_CHARS
+            return self._ids[at : at + _ID_CHARS]
+        if self._offset < _BLOCK_BYTES:
+            return _ids_of(self.bytes(16).ljust(_BLOCK_BYTES))[:_ID_CHARS]
+        self._block = b""
+        self._ids = _ids_of(self._next_block())
+        self._ids_at = _ID_CHARS
+        return self._ids[:_ID_CHARS]
 
     def hex(self, digits: int) -> str:
         """``digits`` random lower-case hex digits."""
@@ -122,13 +174,14 @@ class Stream:
 class Streams:
     """All streams of one seed and boot."""
 
-    __slots__ = ("_boot", "_key", "_open", "boot", "seed")
+    __slots__ = ("_begun", "_boot", "_key", "_open", "boot", "seed")
 
     def __init__(self, seed: int | str | bytes, boot: int = 0) -> None:
         self.seed = seed
         self.boot = boot
         self._boot = boot.to_bytes(8, "big")
         self._key = seed_bytes(seed)
+        self._begun = keyed(self._key)
         self._open: dict[str, Stream] = {}
 
     @property
@@ -145,10 +198,10 @@ class Streams:
 
     def fresh(self, name: str) -> Stream:
         """The stream of that name from its beginning, which this object does not keep (for many short uses)."""
-        return Stream(self._key, self._boot + name.encode())
+        return Stream(self._begun, self._boot + name.encode())
 
     def _make(self, name: str, counter: int) -> Stream:
-        return Stream(self._key, self._boot + name.encode(), counter)
+        return Stream(self._begun, self._boot + name.encode(), counter)
 
     def counters(self) -> dict[str, int]:
         """Name → blocks begun, for a snapshot. Restoring drops what was left of each begun block, so
