@@ -17,6 +17,7 @@ from zentalk_sim.protocol.client_host import TRANSIENT, Host
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.errors import KEY_MISMATCH, RATE_LIMITED
 from zentalk_sim.protocol.frames import MessageAck, MessageSend
+from zentalk_sim.protocol.timers import NEVER
 
 NO_ACK = "NO_ACK"
 SENT, RESEND, DELAYED, REKEY = 1, 2, 3, 4
@@ -82,7 +83,7 @@ class Outbox:
         self._host.emit("MESSAGE_SEND", entry.payload, now, out, entry.message_id, entry.binary)
 
     def _pump(self, now: int, out: Effects) -> None:
-        while (due := self._drain_due_us()) is not None and due <= now:
+        while self._drain_due_us() <= now:
             if self._resends:
                 entry = next(entry for entry in self.sent.values() if entry.status == RESEND)
                 self._resends -= 1
@@ -194,22 +195,22 @@ class Outbox:
 
     # --- time -------------------------------------------------------------------------------------
 
-    def _drain_due_us(self) -> int | None:
+    def _drain_due_us(self) -> int:
         host = self._host
         if host.state is not ClientState.CONNECTED:
-            return None
+            return NEVER
         if self._resends or (self.queue and len(self.sent) < host.config.queue.max_unacked):
             return max(self._drain_us, self.paused_until_us)
-        return None
+        return NEVER
 
-    def next_us(self) -> int | None:
-        """The next drain or time-out; None while there is none or no connection."""
+    def next_us(self) -> int:
+        """The next drain or time-out; NEVER while there is none or no connection."""
         sent = self.sent
         if not (sent or self.queue) or self._host.state is not ClientState.CONNECTED:
-            return None
-        due = self._drain_due_us() if self._resends or self.queue else None
+            return NEVER
+        due = self._drain_due_us() if self._resends or self.queue else NEVER
         for entry in sent.values():
-            if entry.status in (SENT, DELAYED) and (due is None or entry.due_us < due):
+            if entry.status in (SENT, DELAYED) and entry.due_us < due:
                 due = entry.due_us
         return due
 

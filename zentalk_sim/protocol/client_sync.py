@@ -21,6 +21,7 @@ from zentalk_sim.protocol.client_effects import Count, Deliver, Effects, NeedTok
 from zentalk_sim.protocol.client_host import Host
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.frames import MessageNew, Uuid
+from zentalk_sim.protocol.timers import NEVER
 
 MAX_HELD = 1_000
 
@@ -72,7 +73,7 @@ class Inbox:
         """The first message of the last page confirmed by REST."""
         self._stuck = False
         """It is the first of this page too, although the relay said that it had taken it out."""
-        self._retry_us: int | None = None
+        self._retry_us = NEVER
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -119,7 +120,7 @@ class Inbox:
             self._ask(now, out)
 
     def _ask(self, now: int, out: Effects) -> None:
-        self._retry_us = None
+        self._retry_us = NEVER
         path = f"/api/messages?limit={self._host.config.fetch_page}&offset=0"
         self._host.fetch("messages", "", "GET", path, None, now, out)
 
@@ -190,7 +191,7 @@ class Inbox:
 
     def _finish(self, now: int, out: Effects) -> None:
         self.syncing = False
-        self._retry_us = None
+        self._retry_us = NEVER
         held, self._held = self._held, []
         for message_id, payload in sorted(held, key=lambda entry: entry[1].timestamp):
             self._show(message_id, payload, "push", out)
@@ -199,14 +200,14 @@ class Inbox:
     def lost(self) -> None:
         """The connection is gone; all that is unconfirmed will be offered again."""
         self.syncing = False
-        self._retry_us = None
+        self._retry_us = NEVER
         self._held = []
 
-    def next_us(self) -> int | None:
-        """When to ask again."""
+    def next_us(self) -> int:
+        """When to ask again, or NEVER."""
         return self._retry_us
 
     def fire(self, now: int, out: Effects) -> None:
         """Ask again, if that is due."""
-        if self._retry_us is not None and self._retry_us <= now and self._host.state is ClientState.CONNECTED:
+        if self._retry_us <= now and self._host.state is ClientState.CONNECTED:
             self._ask(now, out)
