@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from zentalk_sim.model.world import World
 
 # Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
-_FRAME: Final = Frame
 _SEND_FRAME: Final = SendFrame
 
 
@@ -193,6 +192,11 @@ class Device(Sleeps):
         if socket is self.socket:
             self.apply(self.client.connected(self.now()))
 
+    def rest_line_over(self, line: RestLine) -> None:
+        """A connection for requests is closed; a device that asks nothing more keeps nothing of it."""
+        if line is self.rest:
+            self.rest = None
+
     def socket_failed(self, socket: WebSocket, cause: str, status: int | None) -> None:
         """The attempt failed before there was a WebSocket."""
         if socket is self.socket:
@@ -210,10 +214,8 @@ class Device(Sleeps):
         if socket is not self.socket:
             return
         now = self.kernel.now if self.clock is None else self.now()
-        if isinstance(data, _FRAME):
-            self.apply(self.client.receive_frame(data, now))
-        else:
-            self.apply(self.client.receive_data(data, now))
+        client = self.client
+        self.apply(client.receive_data(data, now) if client.wire else client.receive_frame(data, now))
 
     # --- timers --------------------------------------------------------------------------------------
 

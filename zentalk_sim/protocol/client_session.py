@@ -86,6 +86,7 @@ class Session:
         assert self.challenge is not None
         self.ready = True
         self._key = crypto.session_key(success.session_token, self.challenge) if with_mac else None
+        self.challenge = None
         self.session_id = success.session_id
         self.resume_token = success.resume_token
         if not success.resumed:
