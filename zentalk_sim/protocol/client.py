@@ -16,8 +16,8 @@ from zentalk_sim.protocol import client_snapshot, codec
 from zentalk_sim.protocol.client_core import ClientCore
 from zentalk_sim.protocol.client_effects import Count, Effects, Identity, Rejected
 from zentalk_sim.protocol.client_host import FRAMES
-from zentalk_sim.protocol.client_queue import Pending
 from zentalk_sim.protocol.client_receipts import READ
+from zentalk_sim.protocol.client_records import Pending
 from zentalk_sim.protocol.client_state import OPEN, ClientState
 from zentalk_sim.protocol.config import ClientConfig
 from zentalk_sim.protocol.crypto import Crypto, Ed25519

@@ -10,32 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from zentalk_sim.protocol.client_effects import Acked, Count, Effects, Failed, NeedRekey, Rejected
 from zentalk_sim.protocol.client_host import TRANSIENT, Host
+from zentalk_sim.protocol.client_records import DELAYED, REKEY, RESEND, SENT, Pending
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.errors import KEY_MISMATCH, RATE_LIMITED
 from zentalk_sim.protocol.frames import MessageAck, MessageSend
 from zentalk_sim.protocol.timers import NEVER
 
 NO_ACK = "NO_ACK"
-SENT, RESEND, DELAYED, REKEY = 1, 2, 3, 4
-"""An entry sent: awaiting its ACK; due for the drain; waiting for a backoff; waiting for the recipient's keys."""
-
-
-class Pending(Struct):
-    """A message not yet acknowledged (specification, "Pending Message Storage"); times in µs."""
-
-    message_id: str
-    payload: MessageSend
-    max_retries: int
-    binary: bool = False
-    first_attempt: int | None = None
-    retry_count: int = 0
-    status: int = SENT
-    due_us: int = 0
-    rekeyed: bool = False
 
 
 class Outbox:

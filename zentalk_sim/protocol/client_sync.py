@@ -14,47 +14,16 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from zentalk_sim.protocol.backoff import exponential_us
 from zentalk_sim.protocol.client_effects import Count, Deliver, Effects, NeedToken
 from zentalk_sim.protocol.client_host import Host
+from zentalk_sim.protocol.client_records import read_page
 from zentalk_sim.protocol.client_state import ClientState
-from zentalk_sim.protocol.frames import MessageNew, Uuid
+from zentalk_sim.protocol.frames import MessageNew
 from zentalk_sim.protocol.timers import NEVER
 
 MAX_HELD = 1_000
-
-
-class _Entry(Struct, gc=False):
-    id: Uuid
-    payload: MessageNew
-
-
-class _Page(Struct, gc=False):
-    messages: list[_Entry]
-
-
-_decode_page = msgspec.json.Decoder(_Page).decode
-
-
-def read_page(body: Any) -> list[tuple[str, MessageNew]] | None:
-    """(id, payload) of each message in the answer to GET /api/messages; None if it has another form.
-
-    ``body`` is raw JSON, or objects where the simulator passes them by reference.
-    """
-    try:
-        if isinstance(body, (bytes, str)):
-            return [(entry.id.lower(), entry.payload) for entry in _decode_page(body).messages]
-        page: list[tuple[str, MessageNew]] = []
-        for entry in body["messages"]:
-            payload = entry["payload"]
-            if not isinstance(payload, MessageNew):
-                payload = msgspec.convert(payload, MessageNew, builtin_types=(bytes,))
-            page.append((entry["id"].lower(), payload))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, KeyError, AttributeError):
-        return None
-    return page
 
 
 class Inbox:
