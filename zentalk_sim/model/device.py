@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from zentalk_sim.model.world import World
 
 # Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_FRAME: Final = Frame
 _SEND_FRAME: Final = SendFrame
 
 
@@ -215,7 +216,9 @@ class Device(Sleeps):
             return
         now = self.kernel.now if self.clock is None else self.now()
         client = self.client
-        self.apply(client.receive_data(data, now) if client.wire else client.receive_frame(data, now))
+        # A fault rule may bring bytes where frames travel by reference.
+        is_frame = isinstance(data, _FRAME)
+        self.apply(client.receive_frame(data, now) if is_frame else client.receive_data(data, now))
 
     # --- timers --------------------------------------------------------------------------------------
 
