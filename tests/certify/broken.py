@@ -9,7 +9,8 @@ import msgspec
 from mockrelay.certify.reference import ReferenceApp
 from zentalk_sim.protocol.client import Client
 from zentalk_sim.protocol.client_effects import CloseSocket, Effects, Identity
-from zentalk_sim.protocol.client_queue import Outbox, Pending
+from zentalk_sim.protocol.client_queue import Outbox
+from zentalk_sim.protocol.client_records import Pending
 from zentalk_sim.protocol.client_signals import Signals
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.client_sync import Inbox

@@ -189,9 +189,7 @@ def _() -> list[Patch]:
         time_ms = self.session.time_ms(now)
         self.emit("PONG", Pong(time_ms, time_ms), now, out)
 
-    connected = client_state.ClientState.CONNECTED
-    handlers = {**client_core._HANDLERS, connected: {**client_core._HANDLERS[connected], "PING": ping}}
-    return [(client_core, "_HANDLERS", handlers)]
+    return [(client_core.ClientCore, "_ping", ping)]
 
 
 @bug("seq starts anew on resumption")

@@ -33,6 +33,7 @@ from zentalk_sim.protocol.frames import (
     TokenRefreshed,
 )
 from zentalk_sim.protocol.identity import auth_signed_data
+from zentalk_sim.protocol.timers import NEVER
 
 # --- authentication --------------------------------------------------------------------------------
 
@@ -282,7 +283,7 @@ def test_token_expiring_as_the_window_opens_must_not_bring_the_refreshes_togethe
     relay.say("TOKEN_EXPIRING", TokenExpiring(relay.now // MS + 7_200_000, 7200, "refresh_recommended"))
     assert relay.client.session.refresh_us == planned
     assert relay.sent("TOKEN_REFRESH") == []
-    relay.client.session.refresh_us = None
+    relay.client.session.refresh_us = NEVER
     relay.say("TOKEN_EXPIRING", TokenExpiring(relay.now // MS + 7_200_000, 5400, "refresh_recommended"))
     assert relay.client.session.refresh_us == relay.now + 1800 * S
 

@@ -7,7 +7,8 @@ import pytest
 from fake_relay import BOB, T0_MS, FakeRelay, S, config, message, page
 
 from zentalk_sim.protocol.client_effects import Deliver, Fetch, NeedToken
-from zentalk_sim.protocol.client_sync import MAX_HELD, read_page
+from zentalk_sim.protocol.client_records import read_page
+from zentalk_sim.protocol.client_sync import MAX_HELD
 
 ONE, TWO, THREE, FOUR = (message(n, T0_MS + n) for n in range(1, 5))
 

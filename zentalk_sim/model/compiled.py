@@ -21,7 +21,7 @@ _ROOMS: Final = {
     "protocol": (
         "timers streams connection heartbeat pipeline node authentication relay messages mailbox presence topics "
         "token_refresh client_connection client_core client_session client client_receipts client_signals backoff "
-        "crypto store"
+        "client_queue client_sync crypto store"
     ),
     "network": "tcp flow link path stall samplers",
     "model": (

@@ -46,6 +46,10 @@ from zentalk_sim.protocol.timers import NEVER
 if TYPE_CHECKING:
     from zentalk_sim.model.world import World
 
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_FRAME: Final = Frame
+_SEND_FRAME: Final = SendFrame
+
 
 class Device(Sleeps):
     """One device of the population."""
@@ -53,7 +57,6 @@ class Device(Sleeps):
     __slots__ = (
         "_armed_us",
         "_links",
-        "_retry_failed_us",
         "_session_id",
         "_stalled",
         "attempts",
@@ -72,42 +75,43 @@ class Device(Sleeps):
     )
 
     def __init__(self, world: World, member: Member, client: Client, path: Path, profile: LinkProfile) -> None:
+        # Compiled, attributes lie in memory in this order, the mixins' first: truth values take a byte each where they
+        # follow each other, and what every frame touches stands together.
+        self.begin_awake()
+        self.severed = False
+        """Its node is gone, and the client has not yet noticed."""
+        self.was_connected = False
+        self.needs_size = profile.needs_size
+        """Whether its link asks for the sizes of frames; the profile works that out at each look."""
         self.world = world
         self.kernel = world.kernel.calendar
-        self.member = member
-        self.ip = member.ip
+        self.client = client
+        self.socket: WebSocket | None = None
+        self._armed_us = NEVER
+        """The instant for which a timer stands."""
         skew = world.experiment.population.clock_skew
         self.clock: Clock | None = None
         if not skew.is_true:
             # A clock that is off is the one its client goes by.
             self.clock = draw_clock(skew, world.streams.fresh(f"device/{member.index}/clock"), world.start_us)
-        self.client = client
+        tracer = world.tracer
+        self.tracer = tracer if tracer is not None and tracer.follows(member.index) else None
+        """Where the events of this device are written, if they are."""
+        self.member = member
+        self.ip = member.ip
         self.path = path
         self.profile = profile
-        self.needs_size = profile.needs_size
-        """Whether its link asks for the sizes of frames; the profile works that out at each look."""
-        self.socket: WebSocket | None = None
         self.rest: RestLine | None = None
         self.attempts = 0
         self.lost_us = None
-        self.severed = False
-        """Its node is gone, and the client has not yet noticed."""
-        self.was_connected = False
-        self.begin_awake()
         self.sending: Stream | None = None
         self.reading: Stream | None = None
         self.habits = None
-        self._armed_us = NEVER
         self._links = 0
         self._token_asked = False
         self._session_id: str | None = None
         self._stalled: dict[TcpConnection, Line] | None = None
         """Connections that hold something until the path opens; None where there was none."""
-        policy = world.experiment.population.on_failed
-        tracer = world.tracer
-        self.tracer = tracer if tracer is not None and tracer.follows(member.index) else None
-        """Where the events of this device are written, if they are."""
-        self._retry_failed_us = None if policy == "never" else policy.retry_after_us
 
     def network_stream(self) -> Stream:
         """The stream of a new connection's network; one of its own for each, so that none moves another's draws."""
@@ -189,6 +193,11 @@ class Device(Sleeps):
         if socket is self.socket:
             self.apply(self.client.connected(self.now()))
 
+    def rest_line_over(self, line: RestLine) -> None:
+        """A connection for requests is closed; a device that asks nothing more keeps nothing of it."""
+        if line is self.rest:
+            self.rest = None
+
     def socket_failed(self, socket: WebSocket, cause: str, status: int | None) -> None:
         """The attempt failed before there was a WebSocket."""
         if socket is self.socket:
@@ -206,10 +215,10 @@ class Device(Sleeps):
         if socket is not self.socket:
             return
         now = self.kernel.now if self.clock is None else self.now()
-        if isinstance(data, Frame):
-            self.apply(self.client.receive_frame(data, now))
-        else:
-            self.apply(self.client.receive_data(data, now))
+        client = self.client
+        # A fault rule may bring bytes where frames travel by reference.
+        is_frame = isinstance(data, _FRAME)
+        self.apply(client.receive_frame(data, now) if is_frame else client.receive_data(data, now))
 
     # --- timers --------------------------------------------------------------------------------------
 
@@ -219,20 +228,24 @@ class Device(Sleeps):
         return due_us if self.clock is None or due_us == NEVER else self.clock.instant(due_us)
 
     def _arm(self) -> None:
-        due_us = self._due_us()
+        due_us = self.client.due_us() if self.clock is None else self._due_us()
         if due_us < self._armed_us:
-            self._armed_us = due_us
             kernel = self.kernel
-            kernel.timer_one(due_us if due_us > kernel.now else kernel.now, self._on_timer, due_us)
+            now = kernel.now
+            if due_us < now:
+                due_us = now
+            self._armed_us = due_us
+            kernel.timer_one(due_us, self._on_timer, None)
 
-    def _on_timer(self, armed_us: int) -> None:
-        if armed_us != self._armed_us:
+    def _on_timer(self, _: None) -> None:
+        now = self.kernel.now
+        if now != self._armed_us:
             return
         self._armed_us = NEVER
-        if self._due_us() <= self.kernel.now:
+        if self._due_us() <= now:
             self.apply(self.client.handle_timeout(self.now()))
             # A core that asks for the instant just served would hold the clock for ever (R-12.2).
-            assert self._armed_us > self.kernel.now, f"device {self.member.index}: timer stands still"
+            assert self._armed_us > now, f"device {self.member.index}: timer stands still"
         else:
             self._arm()
 
@@ -241,7 +254,11 @@ class Device(Sleeps):
     def apply(self, effects: list[Any]) -> None:
         """Do what the client core asks, in order, and have its next timer stand."""
         for effect in effects:
-            _HANDLERS[type(effect)](self, effect)
+            if type(effect) is _SEND_FRAME:
+                # The most frequent, so that it does without the table.
+                self._send_frame(effect.frame)
+            else:
+                _HANDLERS[type(effect)](self, effect)
         self._arm()
 
     def _connect(self, effect: Connect) -> None:
@@ -250,15 +267,15 @@ class Device(Sleeps):
         socket = self.socket = self.world.socket_type(self, self.attempts, effect.query)
         socket.open()
 
-    def _send_frame(self, effect: SendFrame) -> None:
-        frame = effect.frame
+    def _send_frame(self, frame: Frame) -> None:
         if frame.type == "MESSAGE_SEND":
             self.world.recorder.transmitted(frame.id)
             tracer = self.tracer
             if tracer is not None and tracer.full:
                 tracer.event(self.kernel.now, "transmitted", None, self.member.device_id, id=frame.id)
-        if self.socket is not None:
-            self.socket.send_up(frame)
+        socket = self.socket
+        if socket is not None:
+            socket.send_up(frame)
 
     def _close_socket(self, effect: CloseSocket) -> None:
         if self.socket is not None:
@@ -349,8 +366,9 @@ class Device(Sleeps):
 
     def _gave_up(self, effect: GaveUp) -> None:
         self.world.recorder.count("clients.gave_up")
-        if self._retry_failed_us is not None:
-            self.kernel.timer_at(self.kernel.now + self._retry_failed_us, self.connect)
+        policy = self.world.experiment.population.on_failed
+        if policy != "never":
+            self.kernel.timer_at(self.kernel.now + policy.retry_after_us, self.connect)
 
     def _count(self, effect: Count) -> None:
         self.world.recorder.client_count(effect.name, effect.count)
@@ -361,7 +379,6 @@ class Device(Sleeps):
 
 _HANDLERS: Final[dict[type, Callable[[Device, Any], None]]] = {
     Connect: Device._connect,
-    SendFrame: Device._send_frame,
     CloseSocket: Device._close_socket,
     AbortSocket: Device._abort_socket,
     Fetch: Device._fetch,
@@ -377,3 +394,4 @@ _HANDLERS: Final[dict[type, Callable[[Device, Any], None]]] = {
     NeedToken: Device._need_token,
     Count: Device._count,
 }
+"""Effect → what is done about it; SendFrame is not here."""

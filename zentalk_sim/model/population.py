@@ -23,7 +23,7 @@ _ROAMING = 1 << 22
 """NAT groups from here on are those of devices that have changed networks: each has an address of its own."""
 
 
-class Person(Struct, frozen=True):
+class Person(Struct, frozen=True, gc=False):
     """A user of the population."""
 
     index: int
@@ -34,7 +34,7 @@ class Person(Struct, frozen=True):
     contacts: tuple[int, ...]
 
 
-class Member(Struct, frozen=True):
+class Member(Struct, frozen=True, gc=False):
     """A device of the population."""
 
     index: int
@@ -119,11 +119,13 @@ def build_population(experiment: Experiment, streams: Streams, crypto: Crypto) -
 def register(members: list[Member], store: MemoryStore, now_us: int) -> None:
     """Put users, devices and mutual contacts into the store, as if registered before the experiment."""
     people: dict[int, Person] = {}
+    settings = Settings()
     for member in members:
         people.setdefault(member.person.index, member.person)
     for person in people.values():
-        devices = {i: Device(i, "device", DEVICE_TYPE, now_us, push_token=f"push-{i}") for i in person.device_ids}
-        store.save_user(User(person.address, person.identity_key, devices, Settings(), contacts={}))
+        # A device's id serves as its push token, and the settings are the same for all: both would add up.
+        devices = {i: Device(i, "device", DEVICE_TYPE, now_us, push_token=i) for i in person.device_ids}
+        store.save_user(User(person.address, person.identity_key, devices, settings, contacts={}))
     for person in people.values():
         for other in person.contacts:
             store.users[person.address].contacts[people[other].address] = None

@@ -25,13 +25,13 @@ TOKEN_RETRY_US = 5_000_000
 class RestCalls(ABC):
     """What Device does over REST."""
 
-    __slots__ = ("_token_asked", "client", "kernel", "offline", "rest")
+    __slots__ = ("_token_asked", "client", "kernel", "offline", "rest", "world")
 
-    client: Client
-    kernel: Calendar
+    world: World
     offline: int
     rest: RestLine | None
-    world: World
+    client: Client
+    kernel: Calendar
     _token_asked: bool
 
     @abstractmethod

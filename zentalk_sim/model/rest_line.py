@@ -120,6 +120,7 @@ class RestLine(Line):
         if since_us == self._used_us and not self._waiting and not self.over:
             self.up(TLS_RECORD_BYTES, self.gone, "idle")
             self.over = True
+            self.device.rest_line_over(self)
 
     def abandon(self) -> None:
         """The device lets go of the connection; nothing of it is reported to its client any more."""
@@ -139,6 +140,7 @@ class RestLine(Line):
         """RST or a refused SYN: what was asked is not answered."""
         if not self.over:
             self.over = True
+            self.device.rest_line_over(self)
             self.tcp.close()
             waiting, self._waiting = self._waiting, {}
             for _, _, answered, _ in waiting.values():

@@ -14,7 +14,6 @@ from zentalk_sim.protocol.client_state import ClientState
 
 if TYPE_CHECKING:
     from zentalk_sim.model.habits import Habits
-    from zentalk_sim.model.world import World
     from zentalk_sim.network.path import Direction, Path
 
 ATTEMPT_OVER = (ClientState.FAILED, ClientState.DISCONNECTED)
@@ -23,9 +22,10 @@ ATTEMPT_OVER = (ClientState.FAILED, ClientState.DISCONNECTED)
 class Sleeps(RestCalls):
     """What Device does when it sleeps, and when it is woken."""
 
-    __slots__ = ("_sleeps", "_stays", "habits", "lost_us", "woken", "world")
+    __slots__ = ("_sleeps", "_stays", "habits", "lost_us", "woken")
 
-    world: World
+    woken: bool
+    """On although faults hold it."""
     habits: Habits | None
     """What its user does besides sending and reading, where the workload has such things."""
     lost_us: int | None
@@ -36,7 +36,6 @@ class Sleeps(RestCalls):
         self.offline = 0
         """Faults that keep it off the network, but 0 while it is woken."""
         self.woken = False
-        """On although faults hold it."""
         self._sleeps: dict[int, Path | None] | None = None
         """Fault → the path that went dead with the device, None where it left with a word. Made for the first fault,
         since most devices of a large world meet none."""

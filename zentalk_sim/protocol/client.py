@@ -16,9 +16,9 @@ from zentalk_sim.protocol import client_snapshot, codec
 from zentalk_sim.protocol.client_core import ClientCore
 from zentalk_sim.protocol.client_effects import Count, Effects, Identity, Rejected
 from zentalk_sim.protocol.client_host import FRAMES
-from zentalk_sim.protocol.client_queue import Pending
 from zentalk_sim.protocol.client_receipts import READ
-from zentalk_sim.protocol.client_state import OPEN
+from zentalk_sim.protocol.client_records import Pending
+from zentalk_sim.protocol.client_state import OPEN, ClientState
 from zentalk_sim.protocol.config import ClientConfig
 from zentalk_sim.protocol.crypto import Crypto, Ed25519
 from zentalk_sim.protocol.errors import CloseConnection, ProtocolError
@@ -29,6 +29,11 @@ MAX_NAME_CHARACTERS: Final = 128
 """Of a topic or a conversation id; a hundred of them then fit a text frame's payload."""
 _ENVELOPE_BYTES: Final = 700
 """More than all of a MESSAGE_SEND payload but its ciphertext and its texts."""
+
+
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_CONNECTED: Final = ClientState.CONNECTED
+_RELAY_FRAMES: Final = RELAY_FRAMES
 
 
 class Client(ClientCore):
@@ -157,7 +162,7 @@ class Client(ClientCore):
         if self.state not in OPEN:
             out.append(Count("frames.ignored"))
             return out
-        self.session.heard_us = now
+        self._silent_us = now + self._silence_ms * 1000
         try:
             if isinstance(data, str):
                 incoming = codec.decode_text(data.encode(), FRAMES.max_bytes)
@@ -177,11 +182,11 @@ class Client(ClientCore):
     def receive_frame(self, frame: Frame, now: int) -> Effects:
         """A frame from the relay that travelled by reference (fidelity ``frames``)."""
         out = self._begin(now)
-        if self.state not in OPEN:
+        if self.state is not _CONNECTED and self.state not in OPEN:
             out.append(Count("frames.ignored"))
             return out
-        self.session.heard_us = now
-        if type(frame.payload) is not RELAY_FRAMES.get(frame.type):
+        self._silent_us = now + self._silence_ms * 1000
+        if type(frame.payload) is not _RELAY_FRAMES.get(frame.type):
             out.append(Count("frames.ignored"))
             return out
         self._take(frame, now, out)

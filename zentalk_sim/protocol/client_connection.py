@@ -32,11 +32,14 @@ from zentalk_sim.protocol.crypto import Crypto
 from zentalk_sim.protocol.errors import CloseCode
 from zentalk_sim.protocol.identity import token_signed_data
 from zentalk_sim.protocol.streams import Stream, Streams
+from zentalk_sim.protocol.timers import NEVER
 
 Purpose = Literal["backoff", "nonce", "refresh"]
 """What draws of randomness are for, besides ids."""
 ENDS_SESSION: Final = frozenset({CloseCode.AUTH_FAILED, CloseCode.BANNED, CloseCode.DEVICE_LIMIT})
 """Close codes after which a session cannot be resumed (R-3.4)."""
+UNKNOWN: Final = -1
+"""An instant before all others: of the next deadline while it has not been worked out."""
 
 
 class ConnectionLife(ABC):
@@ -49,9 +52,10 @@ class ConnectionLife(ABC):
         "_drawn_nonce",
         "_drawn_refresh",
         "_due_us",
-        "_next_known",
         "_next_us",
         "_rate_limited_us",
+        "_silence_ms",
+        "_silent_us",
         "_told_us",
         "_waited_us",
         "_waits_for_token",
@@ -70,15 +74,12 @@ class ConnectionLife(ABC):
     def __init__(
         self, config: ClientConfig, identity: Identity, *, streams: Streams, crypto: Crypto, name: str
     ) -> None:
-        self.config = config
+        # Compiled, attributes lie in memory in this order: what every frame touches stands together, at the end.
         self.identity = identity
         self.streams = streams
-        self.crypto = crypto
         self.name = name
         self.token = identity.token
         """The newest token: what the next upgrade and REST's bearer present (R-3.3)."""
-        self.state = ClientState.DISCONNECTED
-        self.session = Session()
         self.attempts = 0
         """Connections attempted in all."""
         self.failures = 0
@@ -89,21 +90,27 @@ class ConnectionLife(ABC):
         self._rate_limited_us: int | None = None
         self._told_us: int | None = None
         """What the Retry-After of the last refused upgrade asked for."""
-        self._waits_for_token = False
-        self._due_us: int | None = None
-        self._next_us: int | None = None
-        self._next_known = False
-        """Whether ``_next_us`` stands: nothing has come in since it was worked out."""
-        """The end of what the state allows: a time-out, or in FAILED the next attempt."""
         self._drawn_backoff = 0
         self._drawn_nonce = 0
         self._drawn_refresh = 0
+        self.config = config
+        self.crypto = crypto
+        self.session = Session()
+        self.state = ClientState.DISCONNECTED
+        self._due_us = NEVER
+        """The end of what the state allows: a time-out, or in FAILED the next attempt; NEVER where there is none."""
+        self._next_us = UNKNOWN
+        """What ``due_us`` says; UNKNOWN from each input until somebody asks."""
+        self._silence_ms = config.silence_timeout_ms
+        self._silent_us = NEVER
+        """When the relay will have been silent for too long, unless a frame comes before; counts while CONNECTED."""
+        self._waits_for_token = False
 
     # --- what the other half does -----------------------------------------------------------------
 
     @abstractmethod
-    def next_timeout(self) -> int | None:
-        """The earliest instant at which ``handle_timeout`` has something to do."""
+    def due_us(self) -> int:
+        """The earliest instant at which ``handle_timeout`` has something to do; NEVER where there is none."""
 
     @abstractmethod
     def _fire(self, now: int, out: Effects) -> None:
@@ -133,18 +140,19 @@ class ConnectionLife(ABC):
     def _begin(self, now: int) -> Effects:
         """R-13.1: what was due strictly before this input runs first, each at its own instant."""
         out: Effects = []
-        if not self._next_known or (self._next_us is not None and self._next_us < now):
-            while (due := self.next_timeout()) is not None and due < now:
-                self._next_known = False
+        if self._next_us < now:
+            # Also where it is UNKNOWN.
+            while (due := self.due_us()) < now:
+                self._next_us = UNKNOWN
                 self._fire(due, out)
-        self._next_known = False
+        self._next_us = UNKNOWN
         return out
 
     def handle_timeout(self, now: int) -> Effects:
         """Run every timer due by ``now``, each at its own instant."""
         out: Effects = []
-        while (due := self.next_timeout()) is not None and due <= now:
-            self._next_known = False
+        while (due := self.due_us()) <= now:
+            self._next_us = UNKNOWN
             self._fire(due, out)
         return out
 
@@ -154,7 +162,7 @@ class ConnectionLife(ABC):
         if self.state is ClientState.CLOSING:
             out.append(AbortSocket("reconnect"))
             self._move("closed", "application", out)
-        if self.state is ClientState.DISCONNECTED or (self.state is ClientState.FAILED and self._due_us is None):
+        if self.state is ClientState.DISCONNECTED or (self.state is ClientState.FAILED and self._due_us == NEVER):
             self.failures = self._backoffs = self._waited_us = 0
         if self.state in (ClientState.DISCONNECTED, ClientState.FAILED):
             self._connect(now, "application", out)
@@ -168,11 +176,11 @@ class ConnectionLife(ABC):
             self._due_us = now + self.config.closing_timeout_ms * 1000
             out.append(CloseSocket(CloseCode.NORMAL, ""))
         elif self.state is ClientState.CONNECTING:
-            self._due_us = None
+            self._due_us = NEVER
             out.append(AbortSocket("application"))
             self._move("lost", "application", out)
         elif self.state is ClientState.FAILED:
-            self._due_us = None
+            self._due_us = NEVER
             self._waits_for_token = False
         return out
 
@@ -182,7 +190,7 @@ class ConnectionLife(ABC):
         if self.state is ClientState.CONNECTING:
             self._due_us = now + self.config.auth_timeout_ms * 1000
             self.session.open()
-            self.session.heard_us = now
+            self._silent_us = now + self._silence_ms * 1000
             if self.config.backoff.reset_at == "open":
                 self.failures = self._backoffs = self._waited_us = 0
             self._move("opened", "open", out)
@@ -206,7 +214,7 @@ class ConnectionLife(ABC):
         """The socket is gone; ``code`` is what it closed with, 1006 without a closing handshake (R-11.3)."""
         out = self._begin(now)
         if self.state is ClientState.CLOSING:
-            self._due_us = None
+            self._due_us = NEVER
             self._move("closed", close_cause(code), out)
         elif self.state in (ClientState.AUTHENTICATING, ClientState.CONNECTED):
             if code in ENDS_SESSION:
@@ -226,7 +234,7 @@ class ConnectionLife(ABC):
             out.append(AbortSocket("network_changed"))
             self._leave("lost", "network_changed", out)
             self._connect(now, "network_changed", out)
-        elif self.state is ClientState.FAILED and self._due_us is not None:
+        elif self.state is ClientState.FAILED and self._due_us != NEVER:
             if self._cool_until_us <= now:
                 self._connect(now, "network_changed", out)
             else:
@@ -267,7 +275,7 @@ class ConnectionLife(ABC):
 
     def _leave(self, event: Event, cause: str, out: Effects) -> None:
         was_connected = self.state is ClientState.CONNECTED
-        self._due_us = None
+        self._due_us = NEVER
         self._move(event, cause, out)
         if was_connected:
             self._left()
@@ -316,7 +324,7 @@ class ConnectionLife(ABC):
 
     def _state_timeout(self, now: int, out: Effects) -> None:
         """The present state has lasted too long, or in FAILED long enough."""
-        self._due_us = None
+        self._due_us = NEVER
         match self.state:
             case ClientState.FAILED:
                 self._connect(now, "backoff over", out)
@@ -335,6 +343,6 @@ class ConnectionLife(ABC):
 
     def _authenticated(self, out: Effects) -> None:
         """AUTH_SUCCESS: the row of failures is over (R-11.2)."""
-        self._due_us = None
+        self._due_us = NEVER
         self.failures = self._backoffs = self._waited_us = 0
         self._move("authenticated", "authenticated", out)

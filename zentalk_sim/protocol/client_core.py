@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from zentalk_sim.protocol.client_connection import ConnectionLife
+from zentalk_sim.protocol.client_connection import UNKNOWN, ConnectionLife
 from zentalk_sim.protocol.client_effects import Count, Effects, Fetch, Identity, Receipt, SendFrame, Update
 from zentalk_sim.protocol.client_host import MAX_TIME_MS, retry_after_us
 from zentalk_sim.protocol.client_queue import Outbox
@@ -24,24 +24,31 @@ from zentalk_sim.protocol.frames import BinaryFrame, Frame, Payload, Pong
 from zentalk_sim.protocol.streams import Stream, Streams
 from zentalk_sim.protocol.timers import NEVER
 
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_CONNECTED: Final = ClientState.CONNECTED
+_FRAME: Final = Frame
+_PONG: Final = Pong
+_SEND_FRAME: Final = SendFrame
+
 
 class ClientCore(ConnectionLife):
     """The relay's half of a client."""
 
-    __slots__ = ("_fetch_count", "_fetches", "_ids", "_inbox", "_outbox", "_receipts", "_signals", "wire")
+    __slots__ = ("_fetch_count", "_fetches", "_ids", "_inbox", "_outbox", "_receipts", "_send_seq", "_signals", "wire")
 
     def __init__(
         self, config: ClientConfig, identity: Identity, *, streams: Streams, crypto: Crypto, name: str, wire: bool
     ) -> None:
         super().__init__(config, identity, streams=streams, crypto=crypto, name=name)
         self.wire = wire
+        self._send_seq = config.send_seq
         self._ids: Stream | None = None
-        self._fetch_count = 0
-        self._fetches: dict[int, tuple[str, str, int]] | None = None
         self._outbox: Outbox | None = None
         self._receipts: Receipts | None = None
         self._signals: Signals | None = None
         self._inbox: Inbox | None = None
+        self._fetches: dict[int, tuple[str, str, int]] | None = None
+        self._fetch_count = 0
 
     # --- parts ------------------------------------------------------------------------------------
 
@@ -76,7 +83,12 @@ class ClientCore(ConnectionLife):
     # --- frames, one function each ----------------------------------------------------------------
 
     def _take(self, frame: Frame, now: int, out: Effects) -> None:
-        handler = _HANDLERS[self.state].get(frame.type)
+        kind = frame.type
+        if kind == "PING" and self.state is _CONNECTED:
+            # By far the most frequent, so that it does without the table.
+            self._ping(frame, now, out)
+            return
+        handler = _HANDLERS[self.state].get(kind)
         if handler is None:
             out.append(Count("frames.ignored"))
         else:
@@ -137,7 +149,7 @@ class ClientCore(ConnectionLife):
         out.append(Update(frame))
 
     def _ping(self, frame: Frame, now: int, out: Effects) -> None:
-        self.emit("PONG", Pong(frame.payload.timestamp, self.session.time_ms(now)), now, out)
+        self.emit("PONG", _PONG(frame.payload.timestamp, self.session.time_ms(now)), now, out)
         if self._receipts is not None:
             self._receipts.forget(now)
         if self._signals is not None:
@@ -202,10 +214,10 @@ class ClientCore(ConnectionLife):
             return frame_id
         seq = mac = None
         if session.ready:
-            if self.config.send_seq:
+            if self._send_seq:
                 seq = session.seq = session.seq + 1
             mac = session.mac(self.crypto, kind, frame_id, timestamp, payload, self.wire)
-        out.append(SendFrame(Frame(kind, frame_id, timestamp, payload, mac, seq)))
+        out.append(_SEND_FRAME(_FRAME(kind, frame_id, timestamp, payload, mac, seq)))
         return frame_id
 
     def fetch(self, purpose: str, key: str, method: str, path: str, body: bytes | None, now: int, out: Effects) -> None:
@@ -242,44 +254,47 @@ class ClientCore(ConnectionLife):
 
     def due_us(self) -> int:
         """As ``next_timeout``, but NEVER in place of None."""
-        if not self._next_known:
+        if self._next_us == UNKNOWN:
             # A face asks after each input, and the next input asks again: half of the work is saved.
             self._next_us = self._earliest()
-            self._next_known = True
-        return NEVER if self._next_us is None else self._next_us
+        return self._next_us
 
-    def _earliest(self) -> int | None:
+    def _earliest(self) -> int:
         due = self._due_us
         if self.state is _CONNECTED:
-            session = self.session
-            due = session.heard_us + self.config.silence_timeout_ms * 1000
-            refresh = session.refresh_us
-            if refresh is not None and refresh < due:
-                due = refresh
+            due = self._silent_us
+            at = self.session.refresh_us
+            if at < due:
+                due = at
         # Spelt out, since this runs at every input.
         outbox = self._outbox
         if outbox is not None and (outbox.sent or outbox.queue):
             at = outbox.next_us()
-            if at is not None and (due is None or at < due):
+            if at < due:
                 due = at
         receipts = self._receipts
         if receipts is not None and receipts.waiting:
             at = receipts.next_us()
-            if at is not None and (due is None or at < due):
+            if at < due:
                 due = at
-        for part in (self._signals, self._inbox):
-            if part is not None:
-                at = part.next_us()
-                if at is not None and (due is None or at < due):
-                    due = at
+        signals = self._signals
+        if signals is not None:
+            at = signals.next_us()
+            if at < due:
+                due = at
+        inbox = self._inbox
+        if inbox is not None:
+            at = inbox.next_us()
+            if at < due:
+                due = at
         if self._fetches:
             at = next(iter(self._fetches.values()))[2]
-            if due is None or at < due:
+            if at < due:
                 due = at
         return due
 
     def _fire(self, now: int, out: Effects) -> None:
-        if self._due_us is not None and self._due_us <= now:
+        if self._due_us <= now:
             self._state_timeout(now, out)
         self._session_timers(now, out)
         for part in (self._outbox, self._receipts, self._signals, self._inbox):
@@ -293,12 +308,12 @@ class ClientCore(ConnectionLife):
             self._answered(purpose, key, 0, None, now, out)
 
     def _session_timers(self, now: int, out: Effects) -> None:
-        if self.state is not ClientState.CONNECTED:
+        if self.state is not _CONNECTED:
             return
         session = self.session
-        if session.heard_us + self.config.silence_timeout_ms * 1000 <= now:
+        if self._silent_us <= now:
             self._abort("silence", now, out)
-        elif session.refresh_us is not None and session.refresh_us <= now:
+        elif session.refresh_us <= now:
             payload = session.refresh(self.identity, self.crypto, self.config, now)
             session.refresh_id = self.emit("TOKEN_REFRESH", payload, now, out)
 
@@ -309,9 +324,6 @@ class ClientCore(ConnectionLife):
         if self._fetches:
             # A page that comes after the next connection's synchronisation began is none of that one's.
             self._fetches = {number: entry for number, entry in self._fetches.items() if entry[0] == "keys"}
-
-
-_CONNECTED: Final = ClientState.CONNECTED
 
 
 def _usable(token: str, expires_at: int) -> bool:
@@ -339,7 +351,6 @@ _HANDLERS: Final[dict[ClientState, dict[str, Handler]]] = {
         "TYPING_STOP": ClientCore._typing,
         "PRESENCE_UPDATE": ClientCore._update,
         "KEY_CHANGE": ClientCore._update,
-        "PING": ClientCore._ping,
         "ERROR": ClientCore._error,
         "AUTH_FAILED": ClientCore._auth_failed,
         "SYNC_REQUIRED": ClientCore._sync_required,
@@ -348,4 +359,5 @@ _HANDLERS: Final[dict[ClientState, dict[str, Handler]]] = {
     },
     ClientState.CLOSING: _ANSWERS,
 }
-"""State → frame → what is done about it. A closing client can send nothing more, and takes answers only."""
+"""State → frame → what is done about it; PING is not here. A closing client can send nothing more, and takes answers
+only."""

@@ -10,31 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from zentalk_sim.protocol.client_effects import Acked, Count, Effects, Failed, NeedRekey, Rejected
 from zentalk_sim.protocol.client_host import TRANSIENT, Host
+from zentalk_sim.protocol.client_records import DELAYED, REKEY, RESEND, SENT, Pending
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.errors import KEY_MISMATCH, RATE_LIMITED
 from zentalk_sim.protocol.frames import MessageAck, MessageSend
+from zentalk_sim.protocol.timers import NEVER
 
 NO_ACK = "NO_ACK"
-SENT, RESEND, DELAYED, REKEY = 1, 2, 3, 4
-"""An entry sent: awaiting its ACK; due for the drain; waiting for a backoff; waiting for the recipient's keys."""
-
-
-class Pending(Struct):
-    """A message not yet acknowledged (specification, "Pending Message Storage"); times in µs."""
-
-    message_id: str
-    payload: MessageSend
-    max_retries: int
-    binary: bool = False
-    first_attempt: int | None = None
-    retry_count: int = 0
-    status: int = SENT
-    due_us: int = 0
-    rekeyed: bool = False
 
 
 class Outbox:
@@ -82,7 +68,7 @@ class Outbox:
         self._host.emit("MESSAGE_SEND", entry.payload, now, out, entry.message_id, entry.binary)
 
     def _pump(self, now: int, out: Effects) -> None:
-        while (due := self._drain_due_us()) is not None and due <= now:
+        while self._drain_due_us() <= now:
             if self._resends:
                 entry = next(entry for entry in self.sent.values() if entry.status == RESEND)
                 self._resends -= 1
@@ -194,22 +180,22 @@ class Outbox:
 
     # --- time -------------------------------------------------------------------------------------
 
-    def _drain_due_us(self) -> int | None:
+    def _drain_due_us(self) -> int:
         host = self._host
         if host.state is not ClientState.CONNECTED:
-            return None
+            return NEVER
         if self._resends or (self.queue and len(self.sent) < host.config.queue.max_unacked):
             return max(self._drain_us, self.paused_until_us)
-        return None
+        return NEVER
 
-    def next_us(self) -> int | None:
-        """The next drain or time-out; None while there is none or no connection."""
+    def next_us(self) -> int:
+        """The next drain or time-out; NEVER while there is none or no connection."""
         sent = self.sent
         if not (sent or self.queue) or self._host.state is not ClientState.CONNECTED:
-            return None
-        due = self._drain_due_us() if self._resends or self.queue else None
+            return NEVER
+        due = self._drain_due_us() if self._resends or self.queue else NEVER
         for entry in sent.values():
-            if entry.status in (SENT, DELAYED) and (due is None or entry.due_us < due):
+            if entry.status in (SENT, DELAYED) and entry.due_us < due:
                 due = entry.due_us
         return due
 

@@ -13,6 +13,7 @@ from zentalk_sim.protocol.client_host import TRANSIENT, Host
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.errors import RATE_LIMITED, SERVICE_UNAVAILABLE
 from zentalk_sim.protocol.frames import MessageRead, MessageReceived, Payload
+from zentalk_sim.protocol.timers import NEVER
 
 RECEIVED = "MESSAGE_RECEIVED"
 READ = "MESSAGE_READ"
@@ -140,12 +141,12 @@ class Receipts:
             self._drain_us = now + self._host.config.queue.drain_interval_ms * 1000
             self._send(kind, message_id, now, out)
 
-    def next_us(self) -> int | None:
-        """When the next waiting receipt may go; None without a connection."""
+    def next_us(self) -> int:
+        """When the next waiting receipt may go; NEVER without a connection."""
         if not self.waiting or self._host.state is not ClientState.CONNECTED:
-            return None
+            return NEVER
         found = self._next()
-        return found[0] if found is not None else None
+        return found[0] if found is not None else NEVER
 
     def fire(self, now: int, out: Effects) -> None:
         """Send what may go now."""

@@ -14,6 +14,7 @@ from zentalk_sim.protocol.crypto import Crypto
 from zentalk_sim.protocol.frames import AuthChallenge, AuthResponse, AuthSuccess, Payload, TokenRefresh
 from zentalk_sim.protocol.identity import auth_signed_data
 from zentalk_sim.protocol.streams import Stream
+from zentalk_sim.protocol.timers import NEVER
 
 _FIRST_HOUR_US = 3_600_000_000
 
@@ -25,7 +26,6 @@ class Session:
         "_key",
         "challenge",
         "expires_us",
-        "heard_us",
         "offset_us",
         "ready",
         "refresh_id",
@@ -38,21 +38,21 @@ class Session:
     )
 
     def __init__(self) -> None:
-        self.challenge: bytes | None = None
         self._key: bytes | None = None
         self.ready = False
         """Whether AUTH_SUCCESS has come on this connection."""
+        self.seq = 0
+        self.offset_us = 0
+        """The relay's clock less ours (R-11.8)."""
+        self.refresh_us = NEVER
+        """When to send TOKEN_REFRESH."""
+        self.challenge: bytes | None = None
         self.token = ""
         """The session's current token, which TOKEN_REFRESH must name (R-9.3)."""
         self.session_id: str | None = None
         self.resume_token: str | None = None
-        self.seq = 0
-        self.offset_us = 0
-        """The relay's clock less ours (R-11.8)."""
-        self.heard_us = 0
         self.expires_us = 0
         """When the token expires, by the client's own clock."""
-        self.refresh_us: int | None = None
         self.refresh_id: str | None = None
         self.refresh_paused_us = 0
         """No refresh before this instant: the relay's limit counts on over connections (R-11.5)."""
@@ -62,7 +62,7 @@ class Session:
         self.challenge = None
         self._key = None
         self.ready = False
-        self.refresh_us = None
+        self.refresh_us = NEVER
         self.refresh_id = None
 
     def answer(
@@ -86,6 +86,7 @@ class Session:
         assert self.challenge is not None
         self.ready = True
         self._key = crypto.session_key(success.session_token, self.challenge) if with_mac else None
+        self.challenge = None
         self.session_id = success.session_id
         self.resume_token = success.resume_token
         if not success.resumed:
@@ -116,7 +117,7 @@ class Session:
         """R-11.7: refresh at an instant uniform over the first hour of the window, or as the policy says."""
         opens_us = self.expires_us - TOKENS.refresh_window_s * 1_000_000
         if config.token_refresh == "never":
-            self.refresh_us = None
+            self.refresh_us = NEVER
         elif stream is None:
             self.refresh_us = max(now, opens_us, self.refresh_paused_us)
         else:
@@ -127,7 +128,7 @@ class Session:
         if config.token_refresh == "never" or self.refresh_id is not None:
             return
         latest = max(now + max(0, seconds_remaining * 1_000_000 - _FIRST_HOUR_US), self.refresh_paused_us)
-        self.refresh_us = latest if self.refresh_us is None else min(self.refresh_us, latest)
+        self.refresh_us = min(self.refresh_us, latest)
 
     def refresh(self, identity: Identity, crypto: Crypto, config: ClientConfig, now: int) -> TokenRefresh:
         """TOKEN_REFRESH (R-9.3); asked again later unless TOKEN_REFRESHED comes first."""

@@ -14,6 +14,7 @@ from zentalk_sim.protocol.client_host import TOPICS, TRANSIENT, TYPING, TYPING_T
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.errors import RATE_LIMITED
 from zentalk_sim.protocol.frames import Frame, PresenceSet, SettableStatus, Topics, TypingSignal
+from zentalk_sim.protocol.timers import NEVER
 
 WANTED: Final = 1
 HELD: Final = 2
@@ -217,15 +218,15 @@ class Signals:
     def _may_send(self, kind: str, now: int) -> bool:
         return self._host.state is ClientState.CONNECTED and now >= self._paused.get(kind, 0)
 
-    def next_us(self) -> int | None:
-        """The end of a pause that something waits for, or of a typing indicator."""
-        due: int | None = None
+    def next_us(self) -> int:
+        """The end of a pause that something waits for, or of a typing indicator; NEVER where there is none."""
+        due = NEVER
         if self._shown_typing:
             # Every update moves its entry to the end, and all last equally long: the first ends first.
             due = next(iter(self._shown_typing.values()))[0]
         if self._paused and self._host.state is ClientState.CONNECTED:
             for at in self._paused.values():
-                due = at if due is None else min(due, at)
+                due = min(due, at)
         return due
 
     def fire(self, now: int, out: Effects) -> None:

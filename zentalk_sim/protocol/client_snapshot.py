@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from zentalk_sim.protocol.client_queue import Pending
 from zentalk_sim.protocol.client_receipts import Receipt
+from zentalk_sim.protocol.client_records import Pending
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.frames import SettableStatus
 from zentalk_sim.protocol.streams import Stream

@@ -14,46 +14,16 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from zentalk_sim.protocol.backoff import exponential_us
 from zentalk_sim.protocol.client_effects import Count, Deliver, Effects, NeedToken
 from zentalk_sim.protocol.client_host import Host
+from zentalk_sim.protocol.client_records import read_page
 from zentalk_sim.protocol.client_state import ClientState
-from zentalk_sim.protocol.frames import MessageNew, Uuid
+from zentalk_sim.protocol.frames import MessageNew
+from zentalk_sim.protocol.timers import NEVER
 
 MAX_HELD = 1_000
-
-
-class _Entry(Struct, gc=False):
-    id: Uuid
-    payload: MessageNew
-
-
-class _Page(Struct, gc=False):
-    messages: list[_Entry]
-
-
-_decode_page = msgspec.json.Decoder(_Page).decode
-
-
-def read_page(body: Any) -> list[tuple[str, MessageNew]] | None:
-    """(id, payload) of each message in the answer to GET /api/messages; None if it has another form.
-
-    ``body`` is raw JSON, or objects where the simulator passes them by reference.
-    """
-    try:
-        if isinstance(body, (bytes, str)):
-            return [(entry.id.lower(), entry.payload) for entry in _decode_page(body).messages]
-        page: list[tuple[str, MessageNew]] = []
-        for entry in body["messages"]:
-            payload = entry["payload"]
-            if not isinstance(payload, MessageNew):
-                payload = msgspec.convert(payload, MessageNew, builtin_types=(bytes,))
-            page.append((entry["id"].lower(), payload))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, KeyError, AttributeError):
-        return None
-    return page
 
 
 class Inbox:
@@ -72,7 +42,7 @@ class Inbox:
         """The first message of the last page confirmed by REST."""
         self._stuck = False
         """It is the first of this page too, although the relay said that it had taken it out."""
-        self._retry_us: int | None = None
+        self._retry_us = NEVER
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -119,7 +89,7 @@ class Inbox:
             self._ask(now, out)
 
     def _ask(self, now: int, out: Effects) -> None:
-        self._retry_us = None
+        self._retry_us = NEVER
         path = f"/api/messages?limit={self._host.config.fetch_page}&offset=0"
         self._host.fetch("messages", "", "GET", path, None, now, out)
 
@@ -190,7 +160,7 @@ class Inbox:
 
     def _finish(self, now: int, out: Effects) -> None:
         self.syncing = False
-        self._retry_us = None
+        self._retry_us = NEVER
         held, self._held = self._held, []
         for message_id, payload in sorted(held, key=lambda entry: entry[1].timestamp):
             self._show(message_id, payload, "push", out)
@@ -199,14 +169,14 @@ class Inbox:
     def lost(self) -> None:
         """The connection is gone; all that is unconfirmed will be offered again."""
         self.syncing = False
-        self._retry_us = None
+        self._retry_us = NEVER
         self._held = []
 
-    def next_us(self) -> int | None:
-        """When to ask again."""
+    def next_us(self) -> int:
+        """When to ask again, or NEVER."""
         return self._retry_us
 
     def fire(self, now: int, out: Effects) -> None:
         """Ask again, if that is due."""
-        if self._retry_us is not None and self._retry_us <= now and self._host.state is ClientState.CONNECTED:
+        if self._retry_us <= now and self._host.state is ClientState.CONNECTED:
             self._ask(now, out)

@@ -63,7 +63,7 @@ def _keyed(key: bytes) -> hmac.HMAC:
     return hmac.new(key, digestmod="sha256")
 
 
-class Ed25519:
+class Ed25519(Crypto):
     """The specification's cryptography."""
 
     def public_key(self, secret: bytes) -> bytes:
@@ -97,7 +97,7 @@ class Ed25519:
         return running.digest()
 
 
-class Modelled:
+class Modelled(Crypto):
     """Keyed hashes in place of signatures; a secret's public key is a hash of it, and signing uses the public key.
 
     Anyone could forge these. That is no matter inside one process that simulates every party, and it is never

@@ -1,7 +1,8 @@
 """The records of the store: who is registered, what is kept for whom, what was answered before.
 
 They are mutable Structs so that one encoder writes snapshots of all of them. Whoever changes a record in
-place tells the store (``save_user``, ``save_message``), which a durable store turns into a write.
+place tells the store (``save_user``, ``save_message``), which a durable store turns into a write. Those that there are
+many of are none of the garbage collector's business (``gc=False``): nothing in them leads back to them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Prekeys(Struct):
     handed_out: dict[int, None]
 
 
-class Device(Struct):
+class Device(Struct, gc=False):
     """A registered device (R-7.1)."""
 
     device_id: str
@@ -48,7 +49,7 @@ class Settings(Struct):
     typing_disabled_for: list[str] = []
 
 
-class User(Struct):
+class User(Struct, gc=False):
     """A registered user."""
 
     address: str
@@ -66,7 +67,7 @@ class User(Struct):
     """Devices with a push not yet cleared."""
 
 
-class Message(Struct):
+class Message(Struct, gc=False):
     """An accepted message: its entry in the index (R-6.5), and its body while any copy is left."""
 
     id: str
@@ -98,7 +99,7 @@ class Notice(Struct):
     payload: Any
 
 
-class Presence(Struct):
+class Presence(Struct, gc=False):
     """Where a device is connected, and whether it has been quiet for long."""
 
     node: str
@@ -107,7 +108,7 @@ class Presence(Struct):
     away: bool = False
 
 
-class Session(Struct):
+class Session(Struct, gc=False):
     """What a resumption keeps (R-3.4): the session's id, both counters and the subscriptions."""
 
     session_id: str

@@ -253,6 +253,8 @@ def put_settings(node: Node, caller: Caller, request: Request, _path: dict[str, 
 
 def apply_settings(node: Node, user: User, asked: object, now: int) -> None:
     """Merge settings from a record with the names of Settings, each perhaps UNSET."""
+    # A new record: users who never changed anything may share one.
+    user.settings = replace(user.settings)
     for name in Settings.__struct_fields__:
         value = getattr(asked, name, UNSET)
         if value is UNSET:
