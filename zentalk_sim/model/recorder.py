@@ -107,6 +107,7 @@ class Recorder:
         self.censored: dict[str, int] = {}
         self.clock: Calendar | None = None
         """Where ``tell`` takes the time from."""
+        self._rtt = self.metrics["rtt_ms"]
         self._plain: set[str] = set()
         """Facts that are counts and nothing else, by name, as they are met."""
         self._sent: dict[str, Sent] = {}
@@ -191,8 +192,12 @@ class Recorder:
         if name in self._plain:
             self.counts[name] += count
             return
-        assert self.clock is not None
-        self.fact(self.clock.now, name, count, message_id, device_id, value_us)
+        clock = self.clock
+        assert clock is not None
+        if name != "rtt":
+            self.fact(clock.now, name, count, message_id, device_id, value_us)
+        elif value_us is not None and clock.now >= self.measured_from_us:
+            self._rtt.record(value_us)
 
     def fact(
         self, now: int, name: str, count: int, message_id: str | None, device_id: str | None, value_us: int | None
