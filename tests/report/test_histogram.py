@@ -106,7 +106,16 @@ def test_a_quantile_outside_its_range_is_refused(q: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"buckets": 3}, {"buckets": [[1, 2]], "count": 1, "sum": 2, "min": 1, "max": 1}], ids=str
+    "data",
+    [
+        {},
+        {"buckets": 3},
+        {"buckets": [[1, 2]], "count": 1, "sum": 2, "min": 1, "max": 1},
+        {"buckets": [[1, 1]], "count": 1, "sum": 1, "min": 1, "max": None},
+        {"buckets": [[1, 1]], "count": 1, "sum": 1, "min": 1, "max": "1"},
+        {"buckets": [[1 << 60, 1]], "count": 1, "sum": 1, "min": 1, "max": 1},
+    ],
+    ids=str,
 )
 def test_a_damaged_histogram_is_refused(data: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not a histogram"):

@@ -74,8 +74,7 @@ class LiveRecorder(Recorder):
 
     def presume_stored(self) -> None:
         """Take it that the relay holds what it acknowledged (R-6.2), where it does not tell itself."""
-        for message in self._sent.values():
-            message.stored = message.acked_us is not None
+        self.presumes_stored = True
 
     def forget_relay(self) -> None:
         """Leave out what only a relay could tell, so that no count says 0 of what nobody counted."""

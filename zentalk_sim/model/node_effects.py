@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from zentalk_sim.experiment.schema import Costs
     from zentalk_sim.model.calendar import Calendar
     from zentalk_sim.model.ingress import Ingress
+    from zentalk_sim.model.recorder import Recorder
     from zentalk_sim.model.rest_line import RestLine
     from zentalk_sim.model.websocket import WebSocket
     from zentalk_sim.model.world import World
+    from zentalk_sim.protocol.frames import Frame
 
 _SIGNALS: Final = {
     "PRESENCE_UPDATE": "signals.presence",
@@ -40,6 +42,10 @@ _SIGNALS: Final = {
     "KEY_CHANGE": "signals.keys",
 }
 """Frames whose number grows with who watches, and the count of each."""
+_NOTED: Final = frozenset(("MESSAGE_NEW", *_SIGNALS))
+"""Frames of which the recorder is told."""
+_SEND: Final[type] = Send
+"""The effect that most are; a Final, which compiled code need not look up."""
 
 
 class NodeEffects(Backend):
@@ -47,6 +53,7 @@ class NodeEffects(Backend):
 
     world: World
     kernel: Calendar
+    recorder: Recorder
     name: str
     epoch: int
     sockets: dict[int, WebSocket]
@@ -56,14 +63,16 @@ class NodeEffects(Backend):
     _committed_us: int
     """When the last effects under way are committed; what a slow store held up is not overtaken."""
 
+    _when_committed: Callable[[Any], None]
+    """``_apply_committed``, bound once rather than for every entry of the queue."""
     _handlers: dict[type, Callable[[Any], None]]
-    """What is done about each kind of effect."""
+    """What is done about each kind of effect but ``Send``, which has a way of its own."""
 
     def begin_effects(self) -> None:
         """Nothing has gone out."""
         self._committed_us = 0
+        self._when_committed = self._apply_committed
         self._handlers = {
-            Send: self._send,
             SendMany: self._send_many,
             Accept: self._accept,
             Refuse: self._refuse,
@@ -78,7 +87,7 @@ class NodeEffects(Backend):
     def _count_notes(self, effects: list[Effect]) -> None:
         for effect in effects:
             if type(effect) is Note:
-                self.world.recorder.note(effect, self.kernel.now)
+                self.recorder.note(effect, self.kernel.now)
 
     def _commit(self, effects: list[Effect], latency_us: int) -> None:
         """Send effects out when the store has taken them in."""
@@ -88,7 +97,7 @@ class NodeEffects(Backend):
             at_us = self._committed_us
         if at_us > now:
             self._committed_us = at_us
-            self.kernel.call_one(at_us, self._apply_committed, (self.epoch, effects))
+            self.kernel.call_one(at_us, self._when_committed, (self.epoch, effects))
         else:
             self.apply_now(effects)
 
@@ -99,20 +108,26 @@ class NodeEffects(Backend):
 
     def apply_now(self, effects: list[Effect]) -> None:
         """Send effects out without waiting for a commit, as what a node that is about to die still gets out."""
-        handlers = self._handlers
         for effect in effects:
-            handlers[type(effect)](effect)
+            if type(effect) is _SEND:
+                self._send(effect)
+            else:
+                self._handlers[type(effect)](effect)
 
-    def _send(self, effect: Send) -> None:
+    def _send(self, effect: Any) -> None:
+        # ``Any``: compiled code takes the connection's number out of the effect and puts it back as it is.
         socket = self.sockets.get(effect.conn)
         if socket is not None:
             frame = effect.frame
-            kind = frame.type
-            if kind == "MESSAGE_NEW":
-                self.world.recorder.pushed(frame.id, socket.device.member.device_id, self.kernel.now)
-            elif kind in _SIGNALS:
-                self.world.recorder.count(_SIGNALS[kind])
+            if frame.type in _NOTED:
+                self._note_sent(frame, socket)
             socket.send_down(frame)
+
+    def _note_sent(self, frame: Frame, socket: WebSocket) -> None:
+        if frame.type == "MESSAGE_NEW":
+            self.recorder.pushed(frame.id, socket.device.member.device_id, self.kernel.now)
+        else:
+            self.recorder.count(_SIGNALS[frame.type])
 
     def _send_many(self, effect: SendMany) -> None:
         frame = effect.frame
@@ -121,7 +136,7 @@ class NodeEffects(Backend):
             # The copies leave at once, in order with all else; what is taken in from now on waits for the worker.
             self.ingress.serve(self.kernel.now, self.costs.fan_out_us * further)
         if frame.type in _SIGNALS:
-            self.world.recorder.count(_SIGNALS[frame.type], len(effect.targets))
+            self.recorder.count(_SIGNALS[frame.type], len(effect.targets))
         for conn, seq in effect.targets:
             socket = self.sockets.get(conn)
             if socket is not None:
@@ -137,7 +152,7 @@ class NodeEffects(Backend):
     def _refuse(self, effect: Refuse) -> None:
         socket = self.sockets.pop(effect.conn, None)
         if socket is not None:
-            self.world.recorder.count(f"connections.refused.{effect.status}")
+            self.recorder.count(f"connections.refused.{effect.status}")
             socket.refused(effect.status, effect.retry_after_s)
 
     def _close(self, effect: Close) -> None:

@@ -1,14 +1,17 @@
 """What happened to each message, copy and connection, and how often everything else did.
 
 The face tells the recorder of each fact once, at its instant. Messages are kept as records until the run ends and
-then written in the order of sending; connections are written as they end. Counts come from the cores' notes, so that
-the ledgers are balanced by what the protocol did, not by what the model thinks it should have done.
+then written in the order of sending; so that memory does not grow with their number, those of which nothing more is
+expected wait on disk, and come back where a fact names them after all. Connections are written as they end. Counts
+come from the cores' notes, so that the ledgers are balanced by what the protocol did, not by what the model thinks it
+should have done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from zentalk_sim.protocol.effects import Note
 from zentalk_sim.report.histogram import Histogram
@@ -17,7 +20,12 @@ from zentalk_sim.trace.tables import TableWriter
 
 if TYPE_CHECKING:
     from zentalk_sim.model.calendar import Calendar
+    from zentalk_sim.model.message_spill import MessageSpill
 
+MOST_IN_MEMORY: Final = 32_768
+"""Messages that a run holds in memory, some 25 MB; a run with fewer makes no file for them."""
+COLD_US: Final = 3_600_000_000
+"""After this long a message leaves memory whether or not anything is still expected of it."""
 _DROPPED = "copies.dropped."
 _RELAY_NAMES = {"messages.duplicate": "messages.sent_again"}
 """The relay's duplicates are sends it had accepted before; ``messages.duplicate`` is what a device had shown before."""
@@ -40,9 +48,23 @@ class Copy:
 class Sent:
     """A message that an application handed to its client."""
 
-    __slots__ = ("acked_us", "bytes", "copies", "id", "outcome", "recipient", "retries", "sender", "sent_us", "stored")
+    __slots__ = (
+        "acked_us",
+        "bytes",
+        "copies",
+        "id",
+        "number",
+        "outcome",
+        "recipient",
+        "retries",
+        "sender",
+        "sent_us",
+        "stored",
+    )
 
-    def __init__(self, message_id: str, sender: str, recipient: str, size: int, now_us: int) -> None:
+    def __init__(self, number: int, message_id: str, sender: str, recipient: str, size: int, now_us: int) -> None:
+        self.number = number
+        """Counts the messages in the order of sending."""
         self.id = message_id
         self.sender = sender
         self.recipient = recipient
@@ -55,6 +77,16 @@ class Sent:
         """Transmissions beyond the first; -1 until there was one."""
         self.stored = False
         self.copies: dict[str, Copy] = {}
+
+    def is_over(self) -> bool:
+        """Whether nothing more is expected of it but that somebody reads it."""
+        if self.outcome is None:
+            return False
+        if self.stored:
+            for copy in self.copies.values():
+                if copy.received_us is None and copy.dropped is None:
+                    return False
+        return True
 
 
 class Recorder:
@@ -107,9 +139,20 @@ class Recorder:
         self.censored: dict[str, int] = {}
         self.clock: Calendar | None = None
         """Where ``tell`` takes the time from."""
+        self._rtt = self.metrics["rtt_ms"]
         self._plain: set[str] = set()
         """Facts that are counts and nothing else, by name, as they are met."""
         self._sent: dict[str, Sent] = {}
+        """The messages in memory; those that came back from disk stand last."""
+        self._spill: MessageSpill | None = None
+        """The messages on disk, once there are any; of one that is in memory too the record there is the older."""
+        self._last_number = 0
+        self._last_sent_us = 0
+        self.most_in_memory = MOST_IN_MEMORY
+        self._limit = 0
+        """With how many messages in memory some must leave it; the work under way may take it above the most."""
+        self.presumes_stored = False
+        """Whether what was acknowledged counts as stored at the end, for want of a relay that tells (R-6.2)."""
         self.copies_pending = 0
         """Copies in the mailboxes, by the relay's notes."""
 
@@ -124,26 +167,79 @@ class Recorder:
 
     def messages_sent(self) -> Iterator[Sent]:
         """The messages that applications have sent so far, in order; kept until ``finish``."""
-        return iter(self._sent.values())
+        return iter(self._sent.values()) if self._spill is None else self._in_order(self._spill)
+
+    def _in_order(self, spill: MessageSpill) -> Iterator[Sent]:
+        """The messages on disk and those in memory, in the order of sending."""
+        held = sorted(self._sent.values(), key=attrgetter("number"))
+        next_held = 0
+        for message in spill.messages():
+            while next_held < len(held) and held[next_held].number < message.number:
+                yield held[next_held]
+                next_held += 1
+            if message.id not in self._sent:
+                yield message
+        for message in held[next_held:]:
+            yield message
+
+    def _find(self, message_id: str | None) -> Sent | None:
+        """A message that was sent, brought back to memory where it is on disk."""
+        if message_id is None:
+            return None
+        message = self._sent.get(message_id)
+        if message is None and self._spill is not None:
+            message = self._spill.get(message_id)
+            if message is not None:
+                self._make_room()
+                self._sent[message_id] = message
+        return message
+
+    def _make_room(self) -> None:
+        """Where memory is full, have the older half leave it, but for what is under way."""
+        count = len(self._sent)
+        if count < self._limit or count < self.most_in_memory:
+            return
+        kept: dict[str, Sent] = {}
+        leaving: list[Sent] = []
+        older = count // 2
+        cold_us = self._last_sent_us - COLD_US
+        for message in self._sent.values():
+            if older > 0 and (message.sent_us < cold_us or message.is_over()):
+                leaving.append(message)
+            else:
+                kept[message.id] = message
+            older -= 1
+        if leaving:
+            if self._spill is None:
+                # Imported here: a run with few messages needs no database.
+                from zentalk_sim.model.message_spill import MessageSpill
+
+                self._spill = MessageSpill()
+            self._spill.put(leaving)
+        self._sent = kept
+        self._limit = len(kept) + max(len(kept), self.most_in_memory) // 2
 
     # --- messages ------------------------------------------------------------------------------------
 
     def sent(self, message_id: str, sender: str, recipient: str, devices: tuple[str, ...], size: int, now: int) -> None:
         """An application sent a message to a user who has these devices."""
         self.counts["messages.sent"] += 1
-        message = self._sent[message_id] = Sent(message_id, sender, recipient, size, now)
+        self._make_room()
+        self._last_number += 1
+        self._last_sent_us = now
+        message = self._sent[message_id] = Sent(self._last_number, message_id, sender, recipient, size, now)
         for device_id in devices:
             message.copies[device_id] = Copy()
 
     def transmitted(self, message_id: str) -> None:
         """A client put a MESSAGE_SEND on its socket."""
-        message = self._sent.get(message_id)
+        message = self._find(message_id)
         if message is not None:
             message.retries += 1
 
     def acked(self, message_id: str, now: int) -> None:
         """A sender got its MESSAGE_ACK."""
-        message = self._sent.get(message_id)
+        message = self._find(message_id)
         if message is None or message.acked_us is not None:
             return
         message.acked_us = now
@@ -153,7 +249,7 @@ class Recorder:
 
     def settled(self, message_id: str, outcome: str) -> None:
         """A sender's client rejected or gave up a message; what was settled before stays so."""
-        message = self._sent.get(message_id)
+        message = self._find(message_id)
         if message is not None and message.outcome is None:
             message.outcome = outcome
 
@@ -166,7 +262,7 @@ class Recorder:
     def shown(self, message_id: str, device_id: str, via: str, now: int) -> None:
         """A device showed a message."""
         self.counts["messages.shown"] += 1
-        message = self._sent.get(message_id)
+        message = self._find(message_id)
         copy = message.copies.get(device_id) if message is not None else None
         if message is None or copy is None or copy.shown_us is not None:
             return
@@ -177,7 +273,7 @@ class Recorder:
         self.observe("delivery_latency_ms." + via, latency, message.sent_us)
 
     def _copy(self, message_id: str | None, device_id: str | None) -> Copy | None:
-        message = self._sent.get(message_id or "")
+        message = self._find(message_id)
         return message.copies.get(device_id or "") if message is not None else None
 
     # --- notes of the relay --------------------------------------------------------------------------
@@ -191,8 +287,12 @@ class Recorder:
         if name in self._plain:
             self.counts[name] += count
             return
-        assert self.clock is not None
-        self.fact(self.clock.now, name, count, message_id, device_id, value_us)
+        clock = self.clock
+        assert clock is not None
+        if name != "rtt":
+            self.fact(clock.now, name, count, message_id, device_id, value_us)
+        elif value_us is not None and clock.now >= self.measured_from_us:
+            self._rtt.record(value_us)
 
     def fact(
         self, now: int, name: str, count: int, message_id: str | None, device_id: str | None, value_us: int | None
@@ -206,7 +306,7 @@ class Recorder:
         self.counts[name] = self.counts.get(name, 0) + count
         if name == "copies.stored":
             self.copies_pending += count
-            message = self._sent.get(message_id or "")
+            message = self._find(message_id)
             if message is not None:
                 message.stored = True
         elif name == "copies.confirmed":
@@ -246,7 +346,9 @@ class Recorder:
         """
         outcomes = {"acked": 0, "rejected": 0, "failed": 0, "unacked": 0}
         delivery = acks = 0
-        for message in self._sent.values():
+        for message in self.messages_sent():
+            if self.presumes_stored:
+                message.stored = message.acked_us is not None
             outcome = message.outcome or "unacked"
             outcomes[outcome] += 1
             self.counts["messages.failed_but_stored"] += outcome == "failed" and message.stored
@@ -257,6 +359,9 @@ class Recorder:
                 row = self._message_row(message, device_id, copy, outcome)
                 self.messages.append(row)
                 self.digest.row("messages", row)
+        if self._spill is not None:
+            self._spill.close()
+            self._spill = None
         for outcome, count in outcomes.items():
             self.counts["messages." + outcome] = count
         self.counts["copies.pending"] = pending

@@ -41,6 +41,7 @@ class RelayNode(NodeEffects):
     def __init__(self, world: World, index: int) -> None:
         self.world = world
         self.kernel = world.kernel.calendar
+        self.recorder = world.recorder
         self.index = index
         self.name = f"relay-{index}"
         self.state = REFUSING
@@ -54,9 +55,11 @@ class RelayNode(NodeEffects):
         """Connections with something in their outbox, or that had until lately."""
         self.requests: dict[int, tuple[RestLine, int]] = {}
         self.relay: Relay | None = None
-        world.recorder.clock = self.kernel
+        self.recorder.clock = self.kernel
         self.ingress: Ingress | None = None
         self._armed_us = NEVER
+        self._when_due: Callable[[int], None] = self._on_timer
+        """``_on_timer``, bound once rather than for every entry of the queue."""
         self._boots = 0
         settings = world.experiment.relay
         self.store_latency_us = settings.store_latency_us
@@ -99,7 +102,7 @@ class RelayNode(NodeEffects):
         if world.tracer is not None:
             self.relay = world.tracer.tape(self.relay, self)
         else:
-            self.relay.tell_facts(world.recorder.tell)
+            self.relay.tell_facts(self.recorder.tell)
         settings = world.experiment.relay.ingress
         self.ingress = Ingress(settings.workers, settings.accept_backlog, self.kernel.now) if settings.enabled else None
         self._armed_us = NEVER
@@ -211,7 +214,7 @@ class RelayNode(NodeEffects):
         assert self.relay is not None
         if self.memory_is_full():
             for name in ("connections.refused.503", "upgrades.refused", "upgrades.refused_for_memory"):
-                self.world.recorder.count(name)
+                self.recorder.count(name)
             socket.refused(503, self.world.protocol.upgrade.retry_after_s)
             return
         self.sockets[socket.conn] = socket
@@ -243,7 +246,7 @@ class RelayNode(NodeEffects):
         """A REST request; the answer goes back over its line."""
         assert self.relay is not None
         if line.is_first(fetch) and self.memory_is_full():
-            self.world.recorder.count("requests.refused_for_memory")
+            self.recorder.count("requests.refused_for_memory")
             line.refused(fetch)
             return
         number = self.world.next_number()
@@ -273,12 +276,12 @@ class RelayNode(NodeEffects):
         if due_us < self._armed_us:
             self._armed_us = due_us
             kernel = self.kernel
-            kernel.timer_one(due_us if due_us > kernel.now else kernel.now, self._on_timer, (self.epoch, due_us))
+            kernel.timer_one(due_us if due_us > kernel.now else kernel.now, self._when_due, due_us)
 
-    def _on_timer(self, standing: tuple[int, int]) -> None:
-        epoch, armed_us = standing
+    def _on_timer(self, armed_us: int) -> None:
         relay = self.relay
-        if epoch != self.epoch or armed_us != self._armed_us or relay is None:
+        if armed_us != self._armed_us or relay is None:
+            # Overtaken by an earlier one, or by the node's end.
             return
         self._armed_us = NEVER
         now = self.kernel.now

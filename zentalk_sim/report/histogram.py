@@ -9,25 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
-_BITS = 7
+_BITS: Final = 7
 """Each power of two has 2**_BITS buckets."""
-_HALF = 1 << _BITS
-_EXACT = 2 * _HALF
+_HALF: Final = 1 << _BITS
+_EXACT: Final = 2 * _HALF
 
 
 class Histogram:
     """Counts of non-negative integers. ``count``, ``sum``, ``min``, ``max`` are exact; the last two None if empty."""
 
-    __slots__ = ("_buckets", "count", "max", "min", "sum")
+    __slots__ = ("_buckets", "_least", "_most", "count", "sum")
 
     def __init__(self) -> None:
-        self._buckets: dict[int, int] = {}
+        self._buckets: list[int] = []
+        """How many values are in each bucket, up to the last that has any."""
+        self._least = 0
+        self._most = -1
+        """Least and greatest value; an empty histogram has none, and any value is greater than -1."""
         self.count = 0
         self.sum = 0
-        self.min: int | None = None
-        self.max: int | None = None
+
+    @property
+    def min(self) -> int | None:
+        """The least value, or None if empty."""
+        return self._least if self.count else None
+
+    @property
+    def max(self) -> int | None:
+        """The greatest value, or None if empty."""
+        return self._most if self.count else None
 
     def record(self, value: int) -> None:
         """Count a value. Raises ValueError below zero, TypeError for anything but an int."""
@@ -35,25 +47,24 @@ class Histogram:
             shift = value.bit_length() - _BITS - 1
         except AttributeError:
             raise TypeError(f"a histogram holds integers, not {type(value).__name__}") from None
-        least, most = self.min, self.max
-        if least is None or most is None:
-            if value < 0:
-                raise ValueError(f"a histogram holds no negative value: {value}")
-            self.min = self.max = value
-        elif value > most:
-            self.max = value
-        elif value < least:
-            if value < 0:
-                raise ValueError(f"a histogram holds no negative value: {value}")
-            self.min = value
-        index = value if shift <= 0 else (shift << _BITS) + (value >> shift)
-        buckets = self._buckets
-        try:
-            buckets[index] += 1
-        except KeyError:
-            buckets[index] = 1
+        if value > self._most or value < self._least:
+            self._widen(value)
+        index = value if shift <= 0 else shift * _HALF + (value >> shift)
+        self._buckets[index] += 1
         self.count += 1
         self.sum += value
+
+    def _widen(self, value: int) -> None:
+        """Make room for a value below the least or above the greatest."""
+        if value < 0:
+            raise ValueError(f"a histogram holds no negative value: {value}")
+        if value > self._most:
+            if self._most < 0:
+                self._least = value
+            self._most = value
+            self._buckets += [0] * (_index(value) + 1 - len(self._buckets))
+        else:
+            self._least = value
 
     @property
     def mean(self) -> float | None:
@@ -84,22 +95,21 @@ class Histogram:
 
     def items(self) -> Iterator[tuple[int, int]]:
         """(value, how many) for each bucket that is not empty, rising; the value is the bucket's middle."""
-        least, most = self.min, self.max
-        if least is None or most is None:
-            return
-        for index in sorted(self._buckets):
-            yield min(max(_middle(index), least), most), self._buckets[index]
+        for index, number in enumerate(self._buckets):
+            if number:
+                yield min(max(_middle(index), self._least), self._most), number
 
     def merge(self, other: Histogram) -> None:
         """Add another's values to this one."""
-        if other.min is None or other.max is None:
+        if not other.count:
             return
-        for index, number in other._buckets.items():
-            self._buckets[index] = self._buckets.get(index, 0) + number
+        for value in (other._least, other._most):
+            if value > self._most or value < self._least:
+                self._widen(value)
+        for index, number in enumerate(other._buckets):
+            self._buckets[index] += number
         self.count += other.count
         self.sum += other.sum
-        self.min = other.min if self.min is None else min(self.min, other.min)
-        self.max = other.max if self.max is None else max(self.max, other.max)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Histogram) and self.to_dict() == other.to_dict()
@@ -116,7 +126,7 @@ class Histogram:
             "sum": self.sum,
             "min": self.min,
             "max": self.max,
-            "buckets": [[index, self._buckets[index]] for index in sorted(self._buckets)],
+            "buckets": [[index, number] for index, number in enumerate(self._buckets) if number],
         }
 
     @classmethod
@@ -124,13 +134,29 @@ class Histogram:
         """The histogram ``to_dict`` was called on. Raises ValueError where the figures do not agree."""
         made = cls()
         try:
-            made._buckets = {int(index): int(number) for index, number in data["buckets"]}
-            made.count, made.sum, made.min, made.max = data["count"], data["sum"], data["min"], data["max"]
+            buckets = {int(index): int(number) for index, number in data["buckets"]}
+            count, total, least, most = data["count"], data["sum"], data["min"], data["max"]
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a histogram: {error}") from None
-        if sum(made._buckets.values()) != made.count or (made.min is None) != (made.count == 0):
+        if sum(buckets.values()) != count or (least is None) != (count == 0) or (most is None) != (count == 0):
             raise ValueError("not a histogram: its buckets do not add up to its count")
+        if count == 0:
+            return made
+        if not all(isinstance(value, int) for value in (total, least, most)) or not 0 <= least <= most:
+            raise ValueError("not a histogram: its least and greatest value are no integers that rise from 0")
+        if min(buckets) < _index(least) or max(buckets) > _index(most):
+            raise ValueError("not a histogram: it has buckets outside its least and greatest value")
+        made.count, made.sum, made._least, made._most = count, total, least, most
+        made._buckets = [0] * (_index(most) + 1)
+        for index, number in buckets.items():
+            made._buckets[index] = number
         return made
+
+
+def _index(value: int) -> int:
+    """The bucket of a value."""
+    shift = value.bit_length() - _BITS - 1
+    return value if shift <= 0 else shift * _HALF + (value >> shift)
 
 
 def _middle(index: int) -> int:
