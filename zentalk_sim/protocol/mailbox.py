@@ -74,11 +74,14 @@ def announce_backlog(node: Node, conn: Connection, now: int) -> None:
 
 def look_again(node: Node, conn: Connection, now: int) -> None:
     """R-12.5: make good what a lost event of the bus failed to bring, a copy or the connection's end."""
-    assert conn.look_due_us is not None
-    conn.look_due_us += node.config.mailbox.look_interval_ms * 1000
+    conn.look_due_us += node.look_interval_us
     if _end_overdue(node, conn):
         return
-    box = node.store.mailbox(conn.user, conn.device_id)
+    box = node.store.mailboxes.get((conn.user, conn.device_id))
+    if not box:
+        if conn.pushed:
+            conn.pushed = {}
+        return
     if len(conn.pushed) > len(box):
         # Copies that left by overflow, or were confirmed by REST on another node, need not be remembered.
         conn.pushed = {message_id: None for message_id in conn.pushed if message_id in box}
@@ -89,18 +92,22 @@ def look_again(node: Node, conn: Connection, now: int) -> None:
 
 def _end_overdue(node: Node, conn: Connection) -> bool:
     """Close a connection whose end was decided on another node, and not heard of here."""
-    user = node.store.user(conn.user)
-    place = node.store.connected(conn.user).get(conn.device_id)
+    address, device_id = conn.user, conn.device_id
+    user = node.store.users.get(address)
+    connected = node.store.presence.get(address)
+    place = None if connected is None else connected.get(device_id)
     if user is not None and user.suspended:
         node.close(conn, CloseCode.BANNED, "suspended")
-    elif user is None or conn.device_id not in user.devices:
+    elif user is None or device_id not in user.devices:
         node.close(conn, CloseCode.NORMAL, "device_removed")
     elif place is None:
         # This node was taken for lost: its device connects anew.
         node.close(conn, CloseCode.GOING_AWAY, "place_lost")
     elif place.conn != conn.id:
         node.close(conn, CloseCode.NORMAL, "replaced")
-    return conn.state == "ended"
+    else:
+        return False
+    return True
 
 
 def confirm(node: Node, user: User, device_id: str, message: Message, now: int) -> bool:
