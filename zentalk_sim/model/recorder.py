@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from zentalk_sim.protocol.effects import Note
+from zentalk_sim.protocol.node import Facts
 from zentalk_sim.report.histogram import Histogram
 from zentalk_sim.trace.digest import Digest
 from zentalk_sim.trace.tables import TableWriter
@@ -57,7 +58,7 @@ class Sent:
         self.copies: dict[str, Copy] = {}
 
 
-class Recorder:
+class Recorder(Facts):
     """Tables, counts and histograms of one run."""
 
     def __init__(

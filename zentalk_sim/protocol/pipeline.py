@@ -146,7 +146,7 @@ def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) ->
         # Another node's word of it may have been lost on the bus.
         raise CloseConnection(CloseCode.BANNED, "suspended")
     _check_mac(node, conn, incoming)
-    if now >= conn.token_exp_s * 1_000_000:
+    if now // 1_000_000 >= conn.token_exp_s:
         token_refresh.check_life(node, conn, now)
     kind = incoming.type
     payload_type = _CLIENT_FRAMES.get(kind)

@@ -24,7 +24,7 @@ from zentalk_sim.protocol.crypto import Crypto, Ed25519, Modelled
 from zentalk_sim.protocol.effects import BusEvent, Close, ConnId, Effect, Forward, Kick, NewCopy, RequestId
 from zentalk_sim.protocol.errors import CloseCode, ProtocolError
 from zentalk_sim.protocol.frames import Frame
-from zentalk_sim.protocol.node import Node, Tell
+from zentalk_sim.protocol.node import Facts, Node
 from zentalk_sim.protocol.relay_image import ConnectionImage
 from zentalk_sim.protocol.relay_image import RelayImage as RelayImage
 from zentalk_sim.protocol.rest_types import Request
@@ -83,12 +83,12 @@ class Relay:
         """The connections by id; not to be changed."""
         return self._node.conns
 
-    def tell_facts(self, tell: Tell) -> None:
-        """From now on tell every counted fact to ``tell`` as it happens; no effect is a ``Note`` any more.
+    def tell_facts(self, facts: Facts) -> None:
+        """From now on tell every counted fact to ``facts`` as it happens; no effect is a ``Note`` any more.
 
         For a face that only counts: it saves a record a fact, and a look at every effect.
         """
-        self._node.tell = tell
+        self._node.facts = facts
 
     def count_facts(self, names: dict[str, None], counters: dict[str, int]) -> None:
         """From now on add every fact that ``names`` holds to ``counters`` as it happens, in place of a ``Note``.
