@@ -147,7 +147,7 @@ def _() -> list[Patch]:
     original = authentication.lose
 
     def lose(n: Any, conn: Any, now: int) -> None:
-        for message_id in list(conn.pushed):
+        for message_id in list(conn.pushed or ()):
             n.store.remove_copy(conn.user, conn.device_id, message_id)
         original(n, conn, now)
 

@@ -60,47 +60,31 @@ class Connection:
     )
 
     def __init__(self, id: int, ip: str, user: str, device_id: str, token_capabilities: tuple[str, ...]) -> None:
+        # In the order in which compiled code has them in memory: what each PING and PONG needs stands together.
         self.id = id
-        self.ip = ip
         self.user = user
         self.device_id = device_id
-        self.token_capabilities = token_capabilities
         self.state: ConnectionState = "challenged"
-        self.counts_for_ip: bool = False
-        self.resume_token: str | None = None
-        """As presented in the upgrade's query."""
-        self.challenge: bytes = b""
-        self.server_time_ms: int = 0
-        self.challenged_us: int = 0
-        """When the challenge was sent; its answer is due ``auth.timeout_ms`` later (R-4.3)."""
         self.session: Session | None = None
-        self.session_token: str = ""
-        self.token_exp_s: int = 0
-        self.key_token: str = ""
-        """The session token of AUTH_SUCCESS, from which the session key is made (R-5.1)."""
         self.session_key: bytes | None = None
         """Derived when a MAC first asks for it."""
-        self.grace_warned: bool = False
-        self.malformed_in_a_row: int = 0
-        self.refused_in_a_row: int = 0
-        self.announced_order: int = 0
-        """Copies accepted up to this order were announced by SYNC_REQUIRED and are fetched, not pushed (R-6.6)."""
-        self.pushed: dict[str, None] = {}
-        """Copies pushed on this connection and not yet confirmed."""
+        self.token_exp_s: int = 0
+        self.pushed: dict[str, None] | None = None
+        """Copies pushed on this connection and not yet confirmed; None where none was."""
         # The heartbeat (R-8).
+        self.ping_missed: bool = False
         self.ping_timestamp_ms: int = NEVER
         """Of the PING that is outstanding; it stays so until the next is sent. NEVER where none is."""
         self.ping_sent_us: int = 0
-        self.ping_missed: bool = False
         self.missed_in_a_row: int = 0
         self.rtt_us: int = NEVER
         """The round trip measured last; NEVER before the first."""
         # Deadlines in µs; NEVER where nothing is due.
-        self.auth_due_us: int = NEVER
         self.ping_due_us: int = NEVER
-        self.warn_due_us: int = NEVER
-        self.away_due_us: int = NEVER
         self.look_due_us: int = NEVER
+        self.away_due_us: int = NEVER
+        self.warn_due_us: int = NEVER
+        self.auth_due_us: int = NEVER
         # What the node's Timers set, and only they.
         self.pong_due_us: int = NEVER
         self.pong_before: Connection | None = None
@@ -110,6 +94,24 @@ class Connection:
         self.armed_order: int = 0
         self.armed_before: Connection | None = None
         self.armed_after: Connection | None = None
+        # The rest.
+        self.malformed_in_a_row: int = 0
+        self.refused_in_a_row: int = 0
+        self.announced_order: int = 0
+        """Copies accepted up to this order were announced by SYNC_REQUIRED and are fetched, not pushed (R-6.6)."""
+        self.token_capabilities = token_capabilities
+        self.ip = ip
+        self.counts_for_ip: bool = False
+        self.grace_warned: bool = False
+        self.resume_token: str | None = None
+        """As presented in the upgrade's query."""
+        self.challenge: bytes = b""
+        self.server_time_ms: int = 0
+        self.challenged_us: int = 0
+        """When the challenge was sent; its answer is due ``auth.timeout_ms`` later (R-4.3)."""
+        self.session_token: str = ""
+        self.key_token: str = ""
+        """The session token of AUTH_SUCCESS, from which the session key is made (R-5.1)."""
 
     def next_due_us(self) -> int:
         """The earliest deadline but for the PONG's; NEVER where there is none."""

@@ -145,10 +145,10 @@ def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) ->
     if user.suspended:
         # Another node's word of it may have been lost on the bus (R-12.5).
         raise CloseConnection(CloseCode.BANNED, "suspended")
-    _check_mac(node, conn, incoming)
+    kind = incoming.type
+    _check_mac(node, conn, incoming, kind)
     if now // 1_000_000 >= conn.token_exp_s:
         token_refresh.check_life(node, conn, now)
-    kind = incoming.type
     payload_type = _CLIENT_FRAMES.get(kind)
     if payload_type is None:
         if kind in RELAY_FRAMES:
@@ -194,7 +194,7 @@ def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) ->
     handler(node, conn, user, payload, now)
 
 
-def _check_mac(node: Node, conn: Connection, incoming: Arrived) -> None:
+def _check_mac(node: Node, conn: Connection, incoming: Arrived, kind: str) -> None:
     """R-5.3. A frame that travelled as an object has no payload bytes: its modelled MAC covers none."""
     mac = incoming.message_mac
     if mac is None:
@@ -208,7 +208,7 @@ def _check_mac(node: Node, conn: Connection, incoming: Arrived) -> None:
         frame_id, raw = incoming.id_as_sent, incoming.raw_payload or b""
     else:
         frame_id, raw = incoming.id, b""
-    expected = node.crypto.message_mac(key, incoming.type, frame_id, incoming.timestamp, raw)
+    expected = node.crypto.message_mac(key, kind, frame_id, incoming.timestamp, raw)
     if not _equal_in_constant_time(expected, mac):
         raise CloseConnection(CloseCode.POLICY_VIOLATION, "message_mac does not verify")
 

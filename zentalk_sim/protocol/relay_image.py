@@ -49,7 +49,7 @@ class ConnectionImage(Struct):
     malformed_in_a_row: int = 0
     refused_in_a_row: int = 0
     announced_order: int = 0
-    pushed: dict[str, None] = {}
+    pushed: dict[str, None] | None = None
     ping_timestamp_ms: int | None = None
     ping_sent_us: int = 0
     ping_missed: bool = False
