@@ -32,6 +32,7 @@ from zentalk_sim.protocol.errors import ProtocolError
 from zentalk_sim.protocol.relay import Relay
 from zentalk_sim.protocol.store import MemoryStore
 from zentalk_sim.protocol.streams import Streams
+from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.protocol.tokens import CAPABILITIES
 from zentalk_sim.protocol.upgrade import PATH
 from zentalk_sim.trace.recording import Output
@@ -254,7 +255,7 @@ class Space:
         """Wait until every PING that is outstanding is answered or its connection gone, or time is up."""
         end_s = self.loop.time() + PONG_PATIENCE_S
         try:
-            while any(conn.pong_due_us is not None for conn in self.driver.relay.connections.values()):
+            while any(conn.pong_due_us != NEVER for conn in self.driver.relay.connections.values()):
                 self._answered = asyncio.Event()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._answered.wait(), end_s - self.loop.time())

@@ -18,6 +18,7 @@ from mockrelay.websocket import Connection as Socket
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.control import CloseConn, SendFrame
 from zentalk_sim.protocol.rest_types import Request as RestRequest
+from zentalk_sim.protocol.timers import NEVER
 
 _MAX_REASON_BYTES = 123
 
@@ -49,7 +50,7 @@ def _described(space: Space, conn: Connection) -> dict[str, Any]:
         "name": space.people.name_of(conn.user),
         "device": conn.device_id,
         "state": conn.state,
-        "rtt_ms": None if conn.rtt_us is None else conn.rtt_us / 1000,
+        "rtt_ms": None if conn.rtt_us == NEVER else conn.rtt_us / 1000,
         "queued": queued[0],
         "queued_bytes": queued[1],
         "ip": conn.ip,

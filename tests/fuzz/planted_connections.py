@@ -51,7 +51,7 @@ def _() -> list[Patch]:
     """A silent connection is never dropped."""
 
     def pong_missed(n: Any, conn: Any, now: int) -> None:
-        conn.pong_due_us = None
+        n.timers.end_pong_wait(conn)
         conn.ping_missed = True
         n.note("heartbeats.missed", conn=conn)
         conn.ping_due_us = now + heartbeat.interval_us(n, conn)

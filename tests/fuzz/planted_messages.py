@@ -147,7 +147,7 @@ def _() -> list[Patch]:
     original = authentication.lose
 
     def lose(n: Any, conn: Any, now: int) -> None:
-        for message_id in list(conn.pushed):
+        for message_id in list(conn.pushed or ()):
             n.store.remove_copy(conn.user, conn.device_id, message_id)
         original(n, conn, now)
 
@@ -161,7 +161,7 @@ def _() -> list[Patch]:
 
 
 def _only_reschedule(n: Any, conn: Any, now: int) -> None:
-    conn.look_due_us += n.config.mailbox.look_interval_ms * 1000
+    conn.look_due_us += n.look_interval_us
 
 
 @bug("content mixed up")

@@ -248,5 +248,5 @@ def test_a_connection_must_not_remember_pushed_copies_that_are_gone() -> None:
         a.message(bob)
     assert len(b.of("MESSAGE_NEW")) == 50
     world.advance(30)
-    assert len(world.relay.connections[b.conn].pushed) == 3
+    assert len(world.relay.connections[b.conn].pushed or ()) == 3
     assert len(b.of("MESSAGE_NEW")) == 50

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from zentalk_sim.protocol.effects import Note
+from zentalk_sim.protocol.node import Facts
 from zentalk_sim.report.histogram import Histogram
 from zentalk_sim.trace.digest import Digest
 from zentalk_sim.trace.tables import TableWriter
@@ -89,7 +90,7 @@ class Sent:
         return True
 
 
-class Recorder:
+class Recorder(Facts):
     """Tables, counts and histograms of one run."""
 
     def __init__(

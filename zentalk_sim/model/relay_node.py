@@ -102,7 +102,7 @@ class RelayNode(NodeEffects):
         if world.tracer is not None:
             self.relay = world.tracer.tape(self.relay, self)
         else:
-            self.relay.tell_facts(self.recorder.tell)
+            self.relay.tell_facts(self.recorder)
         settings = world.experiment.relay.ingress
         self.ingress = Ingress(settings.workers, settings.accept_backlog, self.kernel.now) if settings.enabled else None
         self._armed_us = NEVER

@@ -19,6 +19,7 @@ from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.ratelimit import Refusal
 from zentalk_sim.protocol.records import Device, Presence, Session, User
 from zentalk_sim.protocol.store import STORE_AWAY
+from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.protocol.tokens import Claims, TokenError, token_life
 from zentalk_sim.protocol.upgrade import UpgradeRefusal, UpgradeRequest, check_upgrade, limits_apply_to, peer_ip
 
@@ -174,10 +175,10 @@ def _admit(node: Node, conn: Connection, user: User, now: int) -> None:
     if older is not None:
         _replace(node, older)
     conn.state = "ready"
-    conn.auth_due_us = None
+    conn.auth_due_us = NEVER
     conn.ping_due_us = now + heartbeat.interval_us(node, conn)
-    conn.look_due_us = now + node.config.mailbox.look_interval_ms * 1000
-    conn.away_due_us = now + node.config.presence.away_after_ms * 1000
+    conn.look_due_us = now + node.look_interval_us
+    conn.away_due_us = now + node.away_after_us
     _succeed(node, conn, user, resumed, now)
     user.last_seen_ms = now // 1000
     store.save_user(user)

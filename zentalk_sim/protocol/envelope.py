@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from zentalk_sim.protocol.frames import BinaryFrame, Bytes32, Frame, Payload, Uuid
+from zentalk_sim.protocol.frames import Bytes32, Payload, Uuid
 
 
 class Envelope(Struct, gc=False):
@@ -29,7 +29,7 @@ class Salvage(Struct):
 
 
 class Incoming(Struct, gc=False):
-    """A frame as it came in: the envelope read, the payload not yet typed unless it travelled as an object."""
+    """A frame as it came in: the envelope read, the payload not yet typed."""
 
     type: str
     id_as_sent: str
@@ -45,9 +45,3 @@ class Incoming(Struct, gc=False):
     def id(self) -> str:
         """The frame's id in lower case, in which ids are compared."""
         return self.id_as_sent.lower()
-
-    @classmethod
-    def of(cls, frame: Frame) -> Incoming:
-        """A frame that travelled by reference (fidelity ``frames``)."""
-        binary = type(frame) is BinaryFrame
-        return cls(frame.type, frame.id, frame.timestamp, None, frame.payload, frame.seq, frame.message_mac, binary)

@@ -53,11 +53,17 @@ def push_new(node: Node, message: Message, recipient: User, now: int) -> None:
 def push_copy(node: Node, conn_id: int, message: Message, now: int) -> None:
     """Send MESSAGE_NEW on a connection of this node, unless it may not receive or had it already."""
     conn = node.conns.get(conn_id)
-    if conn is None or conn.state != "ready" or message.body is None or message.id in conn.pushed:
+    if conn is None or conn.state != "ready" or message.body is None:
         return
     if "receive_message" not in conn.token_capabilities:
         return
-    conn.pushed[message.id] = None
+    pushed = conn.pushed
+    if pushed is None:
+        # Made when first needed, since most connections are pushed nothing.
+        pushed = conn.pushed = {}
+    elif message.id in pushed:
+        return
+    pushed[message.id] = None
     node.send_message(conn, message.id, message.body, now)
 
 
@@ -74,33 +80,40 @@ def announce_backlog(node: Node, conn: Connection, now: int) -> None:
 
 def look_again(node: Node, conn: Connection, now: int) -> None:
     """R-12.5: make good what a lost event of the bus failed to bring, a copy or the connection's end."""
-    assert conn.look_due_us is not None
-    conn.look_due_us += node.config.mailbox.look_interval_ms * 1000
+    conn.look_due_us += node.look_interval_us
     if _end_overdue(node, conn):
         return
-    box = node.store.mailbox(conn.user, conn.device_id)
-    if len(conn.pushed) > len(box):
-        # Copies that left by overflow, or were confirmed by REST on another node, need not be remembered.
-        conn.pushed = {message_id: None for message_id in conn.pushed if message_id in box}
+    box = node.store.mailboxes.get((conn.user, conn.device_id))
+    # Copies that left by overflow, or were confirmed by REST on another node, need not be remembered.
+    if not box:
+        conn.pushed = None
+        return
+    pushed = conn.pushed
+    if pushed is not None and len(pushed) > len(box):
+        conn.pushed = {message_id: None for message_id in pushed if message_id in box}
     for message in list(box.values()):
-        if message.order > conn.announced_order and message.id not in conn.pushed:
+        if message.order > conn.announced_order:
             push_copy(node, conn.id, message, now)
 
 
 def _end_overdue(node: Node, conn: Connection) -> bool:
     """Close a connection whose end was decided on another node, and not heard of here."""
-    user = node.store.user(conn.user)
-    place = node.store.connected(conn.user).get(conn.device_id)
+    address, device_id = conn.user, conn.device_id
+    user = node.store.users.get(address)
+    connected = node.store.presence.get(address)
+    place = None if connected is None else connected.get(device_id)
     if user is not None and user.suspended:
         node.close(conn, CloseCode.BANNED, "suspended")
-    elif user is None or conn.device_id not in user.devices:
+    elif user is None or device_id not in user.devices:
         node.close(conn, CloseCode.NORMAL, "device_removed")
     elif place is None:
         # This node was taken for lost: its device connects anew.
         node.close(conn, CloseCode.GOING_AWAY, "place_lost")
     elif place.conn != conn.id:
         node.close(conn, CloseCode.NORMAL, "replaced")
-    return conn.state == "ended"
+    else:
+        return False
+    return True
 
 
 def confirm(node: Node, user: User, device_id: str, message: Message, now: int) -> bool:
@@ -109,7 +122,7 @@ def confirm(node: Node, user: User, device_id: str, message: Message, now: int) 
     place = store.connected(address).get(device_id)
     if place is not None and place.node == node.name:
         conn = node.conns.get(place.conn)
-        if conn is not None:
+        if conn is not None and conn.pushed is not None:
             conn.pushed.pop(message_id, None)
     if store.remove_copy(address, device_id, message_id) is not None:
         node.note("copies.confirmed", user=address, device_id=device_id, message_id=message_id)

@@ -7,8 +7,8 @@ handler need know where a device is connected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from zentalk_sim.protocol.codec import payload_size
 from zentalk_sim.protocol.config import Limit, RelayConfig
@@ -39,9 +39,17 @@ from zentalk_sim.protocol.tokens import TokenAuthority
 _TEXT_SAFE_CIPHERTEXT_BYTES = 8_192
 """A ciphertext up to this size fits a text frame's 16 384 bytes whatever stands beside it."""
 
+# Compiled code looks a name of a module that is not compiled up at each use, unless it stands in a Final.
+_Frame: Final[type[Frame]] = Frame
+_Send: Final[type[Send]] = Send
 
-Tell = Callable[[str, int, "str | None", "str | None", "int | None"], None]
-"""Takes a fact: its name, count, message id, device id and value."""
+
+class Facts:
+    """Who takes facts as they happen."""
+
+    def tell(self, name: str, count: int, message_id: str | None, device_id: str | None, value_us: int | None) -> None:
+        """A relay counted a fact just now."""
+        raise NotImplementedError
 
 
 class Node:
@@ -56,7 +64,6 @@ class Node:
         tokens: TokenAuthority,
         name: str,
     ) -> None:
-        self.config = config
         self.streams = streams
         self.store = store
         self.crypto = crypto
@@ -68,7 +75,7 @@ class Node:
         self.ended: list[Connection] = []
         """Connections ended by the input under way; their places are given up when it is done."""
         self.out: list[Effect] = []
-        self.tell: Tell | None = None
+        self.facts: Facts | None = None
         """Where facts are told at once instead of standing as notes among the effects; see ``Relay.tell_facts``."""
         self.only_counted: dict[str, None] = {}
         """Facts that are nothing but numbers to the face, and are added to ``counters`` as they happen."""
@@ -77,11 +84,27 @@ class Node:
         """Real time of the input under way, where a test clock was moved (R-13.2)."""
         self.skip_pings_until_us = 0
         """No PING is sent up to and at this instant: the clock is being moved to it (R-13.2)."""
+        self.configure(config)
         self.rebind_streams()
+
+    def configure(self, config: RelayConfig) -> None:
+        """Take the settings over; those that every frame or PING asks for stand in attributes of their own."""
+        self.config = config
+        heartbeat = config.heartbeat
+        self.ping_interval_us = heartbeat.interval_ms * 1000
+        background = heartbeat.background_interval
+        self.background_interval_us = 0 if background == "off" else background * 1000
+        """That of devices that set themselves away; 0 where it is the same (R-8.3)."""
+        self.pong_timeout_us = heartbeat.pong_timeout_ms * 1000
+        self.max_missed: int = heartbeat.max_missed
+        self.look_interval_us = config.mailbox.look_interval_ms * 1000
+        self.away_after_us = config.presence.away_after_ms * 1000
+        self.time_window_us = config.auth.time_window_ms * 1000
+        self.needs_mac = config.integrity == "require"
 
     def rebind_streams(self) -> None:
         """Take the streams of the hot path from ``streams`` again, after these were put elsewhere."""
-        self._new_id = self.streams.stream("frame_id").uuid4
+        self._frame_ids = self.streams.stream("frame_id")
         self._request_ids = self.streams.stream("request_id")
 
     # --- frames --------------------------------------------------------------------------------------
@@ -92,7 +115,7 @@ class Node:
         session = conn.session
         if session is not None:
             seq = session.seq_out = session.seq_out + 1
-        self.out.append(Send(conn.id, Frame(kind, self._new_id(), now // 1000, payload, None, seq)))
+        self.out.append(_Send(conn.id, _Frame(kind, self._frame_ids.uuid4(), now // 1000, payload, None, seq)))
 
     def send_message(self, conn: Connection, message_id: str, body: MessageNew, now: int) -> None:
         """Push MESSAGE_NEW under the id of its MESSAGE_SEND, in binary where it is large (R-1.2, R-2.2)."""
@@ -102,10 +125,10 @@ class Node:
             len(body.ciphertext) > _TEXT_SAFE_CIPHERTEXT_BYTES
             and payload_size(body) > self.config.frames.max_text_payload_bytes
         ):
-            self.out.append(Send(conn.id, BinaryFrame("MESSAGE_NEW", message_id, now // 1000, body)))
+            self.out.append(_Send(conn.id, BinaryFrame("MESSAGE_NEW", message_id, now // 1000, body)))
             return
         seq = session.seq_out = session.seq_out + 1
-        self.out.append(Send(conn.id, Frame("MESSAGE_NEW", message_id, now // 1000, body, None, seq)))
+        self.out.append(_Send(conn.id, _Frame("MESSAGE_NEW", message_id, now // 1000, body, None, seq)))
 
     def send_to(self, targets: Iterable[Presence], kind: str, payload: Payload, now: int) -> int:
         """Send one frame to connected devices, wherever they are; how many. One body serves all of this node."""
@@ -126,9 +149,9 @@ class Node:
                 here.append((conn.id, seq))
         if len(here) == 1:
             conn_id, seq = here[0]
-            self.out.append(Send(conn_id, Frame(kind, self._new_id(), now // 1000, payload, None, seq)))
+            self.out.append(_Send(conn_id, _Frame(kind, self._frame_ids.uuid4(), now // 1000, payload, None, seq)))
         elif here:
-            self.out.append(SendMany(tuple(here), Frame(kind, self._new_id(), now // 1000, payload)))
+            self.out.append(SendMany(tuple(here), _Frame(kind, self._frame_ids.uuid4(), now // 1000, payload)))
         return count
 
     def notify(self, user: User, kind: str, payload: Payload, now: int) -> None:
@@ -160,6 +183,7 @@ class Node:
     def _end(self, conn: Connection) -> None:
         conn.state = "ended"
         conn.clear_deadlines()
+        self.timers.drop(conn)
         self.ended.append(conn)
 
     def kick(self, target: Presence, code: int, reason: str) -> None:
@@ -180,10 +204,11 @@ class Node:
         value_us: int | None = None,
     ) -> None:
         """Report a counted fact."""
-        if name in self.only_counted:
+        facts = self.facts
+        if facts is not None:
+            facts.tell(name, count, message_id, device_id if conn is None else conn.device_id, value_us)
+        elif name in self.only_counted:
             self.counters[name] = self.counters.get(name, 0) + count
-        elif self.tell is not None:
-            self.tell(name, count, message_id, device_id if conn is None else conn.device_id, value_us)
         elif conn is not None:
             self.out.append(Note(name, count, conn.id, conn.user, conn.device_id, message_id, value_us))
         else:
@@ -238,15 +263,15 @@ class Node:
 
     def arm(self, conn: Connection) -> None:
         """Have a timer stand for the connection's earliest deadline."""
-        due = conn.next_due_us()
-        armed_us = conn.armed_us
-        if due is not None and (armed_us is None or due < armed_us):
-            conn.armed_us = due
-            self.timers.arm(due, "conn", conn.id)
+        due_us = conn.next_due_us()
+        if due_us < conn.armed_us:
+            self.timers.arm_connection(conn, due_us)
 
     def is_near(self, time_ms: int, now: int) -> bool:
         """Whether a peer's time lies within the window of the relay's clock, or of real time (R-1.4, R-13.2)."""
-        window_us = self.config.auth.time_window_ms * 1000
-        if abs(time_ms * 1000 - now) <= window_us:
+        # Divided, not multiplied: a product as long as a time in µs costs compiled code an object.
+        window_us = self.time_window_us
+        if -((window_us - now) // 1000) <= time_ms <= (now + window_us) // 1000:
             return True
-        return self.real_us is not None and abs(time_ms * 1000 - self.real_us) <= window_us
+        real_us = self.real_us
+        return real_us is not None and -((window_us - real_us) // 1000) <= time_ms <= (real_us + window_us) // 1000

@@ -36,11 +36,28 @@ from zentalk_sim.protocol.errors import (
     CloseConnection,
     ProtocolError,
 )
-from zentalk_sim.protocol.frames import CLIENT_FRAMES, RELAY_FRAMES, ErrorPayload, Payload, Pong, Topics
+from zentalk_sim.protocol.frames import (
+    CLIENT_FRAMES,
+    RELAY_FRAMES,
+    BinaryFrame,
+    ErrorPayload,
+    Frame,
+    Payload,
+    Pong,
+    Topics,
+)
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import User
 
+# Compiled code looks a name of a module that is not compiled up at each use, unless it stands in a Final.
+_CLIENT_FRAMES: Final = CLIENT_FRAMES
+_Incoming: Final[type[Incoming]] = Incoming
+_Topics: Final[type[Topics]] = Topics
+_equal_in_constant_time: Final = compare_digest
+
 Handler = Callable[[Node, Connection, User, Any, int], None]
+Arrived = Incoming | Frame
+"""A frame read from its bytes, or one that travelled by reference (fidelity ``frames``)."""
 
 HANDLERS: Final[dict[str, tuple[str | None, Handler]]] = {
     "MESSAGE_RECEIVED": ("receive_message", messages.handle_received),
@@ -84,8 +101,8 @@ def receive_bytes(node: Node, conn: Connection, data: bytes, binary: bool, now: 
         receive(node, conn, incoming, now)
 
 
-def receive(node: Node, conn: Connection, incoming: Incoming, now: int) -> None:
-    """A frame whose envelope was read: the rest of the checks, then its handler."""
+def receive(node: Node, conn: Connection, incoming: Arrived, now: int) -> None:
+    """A frame whose envelope was read, or that travelled by reference: the rest of the checks, then its handler."""
     try:
         if conn.state == "challenged":
             _receive_first(node, conn, incoming, now)
@@ -94,13 +111,13 @@ def receive(node: Node, conn: Connection, incoming: Incoming, now: int) -> None:
     except CloseConnection as ending:
         node.close(conn, ending.code, ending.reason)
     except ProtocolError as error:
-        answer(node, conn, error, incoming.type, incoming.id, now)
+        answer(node, conn, error, incoming.type, incoming.id.lower(), now)
     else:
         if conn.state == "ready":
             node.arm(conn)
 
 
-def _receive_first(node: Node, conn: Connection, incoming: Incoming, now: int) -> None:
+def _receive_first(node: Node, conn: Connection, incoming: Arrived, now: int) -> None:
     """Before AUTH_SUCCESS only AUTH_RESPONSE; anything else fails authentication (R-4.2)."""
     if incoming.type != "AUTH_RESPONSE":
         authentication.fail(node, conn, f"form: {incoming.type[:40]} before AUTH_RESPONSE", now)
@@ -109,7 +126,8 @@ def _receive_first(node: Node, conn: Connection, incoming: Incoming, now: int) -
         return
     if not node.is_near(incoming.timestamp, now):
         # Not processed, so the challenge still waits for its answer, and its time-out runs on.
-        conn.auth_due_us = max(now, authentication.answer_due_us(node, conn))
+        due_us = authentication.answer_due_us(node, conn)
+        conn.auth_due_us = due_us if due_us > now else now
         raise _out_of_window(now)
     try:
         payload = _payload_of(node, CLIENT_FRAMES["AUTH_RESPONSE"], incoming)
@@ -119,7 +137,7 @@ def _receive_first(node: Node, conn: Connection, incoming: Incoming, now: int) -
     authentication.handle_response(node, conn, payload, now)
 
 
-def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -> None:
+def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) -> None:
     user = node.store.users.get(conn.user)
     session = conn.session
     assert user is not None
@@ -127,11 +145,11 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
     if user.suspended:
         # Another node's word of it may have been lost on the bus (R-12.5).
         raise CloseConnection(CloseCode.BANNED, "suspended")
-    _check_mac(node, conn, incoming)
-    if now >= conn.token_exp_s * 1_000_000:
-        token_refresh.check_life(node, conn, now)
     kind = incoming.type
-    payload_type = CLIENT_FRAMES.get(kind)
+    _check_mac(node, conn, incoming, kind)
+    if now // 1_000_000 >= conn.token_exp_s:
+        token_refresh.check_life(node, conn, now)
+    payload_type = _CLIENT_FRAMES.get(kind)
     if payload_type is None:
         if kind in RELAY_FRAMES:
             raise ProtocolError(
@@ -153,7 +171,7 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
         _settle_run(node, conn, payload_type, incoming)
         raise _out_of_window(now)
     payload: Any = incoming.payload
-    if type(payload) is not payload_type or payload_type is Topics:
+    if type(payload) is not payload_type or payload_type is _Topics:
         try:
             payload = _payload_of(node, payload_type, incoming)
         except ProtocolError as error:
@@ -168,7 +186,7 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
         raise ProtocolError(FORBIDDEN, "this connection is authenticated already")
     if kind == "MESSAGE_SEND":
         _need(conn, "send_message")
-        messages.handle_send(node, conn, user, incoming.id, payload, now)
+        messages.handle_send(node, conn, user, incoming.id.lower(), payload, now)
         return
     capability, handler = HANDLERS[kind]
     if capability is not None:
@@ -176,27 +194,35 @@ def _receive_ready(node: Node, conn: Connection, incoming: Incoming, now: int) -
     handler(node, conn, user, payload, now)
 
 
-def _check_mac(node: Node, conn: Connection, incoming: Incoming) -> None:
+def _check_mac(node: Node, conn: Connection, incoming: Arrived, kind: str) -> None:
     """R-5.3. A frame that travelled as an object has no payload bytes: its modelled MAC covers none."""
     mac = incoming.message_mac
     if mac is None:
-        if node.config.integrity == "require" and not incoming.binary:
+        if node.needs_mac and not _is_binary(incoming):
             raise CloseConnection(CloseCode.POLICY_VIOLATION, "message_mac is missing")
         return
     key = conn.session_key
     if key is None:
         key = conn.session_key = node.crypto.session_key(conn.key_token, conn.challenge)
-    payload = incoming.raw_payload or b""
-    expected = node.crypto.message_mac(key, incoming.type, incoming.id_as_sent, incoming.timestamp, payload)
-    if not compare_digest(expected, mac):
+    if type(incoming) is _Incoming:
+        frame_id, raw = incoming.id_as_sent, incoming.raw_payload or b""
+    else:
+        frame_id, raw = incoming.id, b""
+    expected = node.crypto.message_mac(key, kind, frame_id, incoming.timestamp, raw)
+    if not _equal_in_constant_time(expected, mac):
         raise CloseConnection(CloseCode.POLICY_VIOLATION, "message_mac does not verify")
 
 
-def _payload_of(node: Node, kind: type[Payload], incoming: Incoming) -> Any:
+def _is_binary(incoming: Arrived) -> bool:
+    return incoming.binary if type(incoming) is Incoming else type(incoming) is BinaryFrame
+
+
+def _payload_of(node: Node, kind: type[Payload], incoming: Arrived) -> Any:
     """The payload, typed. Raises ProtocolError, ``malformed`` or, for topics, ``too_many_topics``."""
     payload: Payload
     if incoming.payload is None:
-        payload = codec.decode_payload(kind, incoming.raw_payload or b"", bounded=not incoming.binary)
+        raw = incoming.raw_payload if type(incoming) is Incoming else None
+        payload = codec.decode_payload(kind, raw or b"", bounded=not _is_binary(incoming))
     elif type(incoming.payload) is kind:
         payload = incoming.payload
     else:
@@ -206,7 +232,7 @@ def _payload_of(node: Node, kind: type[Payload], incoming: Incoming) -> Any:
     return payload
 
 
-def _settle_run(node: Node, conn: Connection, kind: type[Payload], incoming: Incoming) -> None:
+def _settle_run(node: Node, conn: Connection, kind: type[Payload], incoming: Arrived) -> None:
     """A frame refused before its payload's form was looked at still ends the run of R-1.5, if it is well formed."""
     if kind is Pong:
         return

@@ -13,6 +13,7 @@ from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.frames import PresenceSet, PresenceUpdate
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import Presence, User
+from zentalk_sim.protocol.timers import NEVER
 
 
 def hides(user: User) -> bool:
@@ -67,7 +68,7 @@ def activity(node: Node, conn: Connection, user: User, now: int) -> None:
         device.last_active_us = now
     user.last_seen_ms = now // 1000
     node.store.note_activity(user, conn.device_id)
-    conn.away_due_us = now + node.config.presence.away_after_ms * 1000
+    conn.away_due_us = now + node.away_after_us
     place = node.store.connected(conn.user).get(conn.device_id)
     if place is not None and place.conn == conn.id and place.away:
         place.away = False
@@ -76,7 +77,7 @@ def activity(node: Node, conn: Connection, user: User, now: int) -> None:
 
 def turned_quiet(node: Node, conn: Connection, now: int) -> None:
     """The timer of automatic away."""
-    conn.away_due_us = None
+    conn.away_due_us = NEVER
     place = node.store.connected(conn.user).get(conn.device_id)
     user = node.store.user(conn.user)
     if place is not None and place.conn == conn.id and user is not None and not place.away:

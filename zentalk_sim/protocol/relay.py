@@ -17,7 +17,6 @@ import msgspec
 from zentalk_sim.protocol import authentication, control, heartbeat, mailbox, pipeline, rest, token_refresh
 from zentalk_sim.protocol import presence as presence_rules
 from zentalk_sim.protocol import typing_indicators as typing_rules
-from zentalk_sim.protocol.codec import Incoming
 from zentalk_sim.protocol.config import RelayConfig
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.control import Command
@@ -25,7 +24,7 @@ from zentalk_sim.protocol.crypto import Crypto, Ed25519, Modelled
 from zentalk_sim.protocol.effects import BusEvent, Close, ConnId, Effect, Forward, Kick, NewCopy, RequestId
 from zentalk_sim.protocol.errors import CloseCode, ProtocolError
 from zentalk_sim.protocol.frames import Frame
-from zentalk_sim.protocol.node import Node, Tell
+from zentalk_sim.protocol.node import Facts, Node
 from zentalk_sim.protocol.relay_image import ConnectionImage
 from zentalk_sim.protocol.relay_image import RelayImage as RelayImage
 from zentalk_sim.protocol.rest_types import Request
@@ -84,12 +83,12 @@ class Relay:
         """The connections by id; not to be changed."""
         return self._node.conns
 
-    def tell_facts(self, tell: Tell) -> None:
-        """From now on tell every counted fact to ``tell`` as it happens; no effect is a ``Note`` any more.
+    def tell_facts(self, facts: Facts) -> None:
+        """From now on tell every counted fact to ``facts`` as it happens; no effect is a ``Note`` any more.
 
         For a face that only counts: it saves a record a fact, and a look at every effect.
         """
-        self._node.tell = tell
+        self._node.facts = facts
 
     def count_facts(self, names: dict[str, None], counters: dict[str, int]) -> None:
         """From now on add every fact that ``names`` holds to ``counters`` as it happens, in place of a ``Note``.
@@ -106,7 +105,7 @@ class Relay:
 
     def configure(self, config: RelayConfig) -> None:
         """Change the settings; they hold from the next input."""
-        self._node.config = config
+        self._node.configure(config)
         # The retention may be another now; a timer that stands already does no harm.
         self._node.expiry_armed = False
         mailbox.arm_expiry(self._node)
@@ -145,20 +144,21 @@ class Relay:
         node = self._node
         found = node.conns.get(conn)
         if found is not None and found.state != "ended":
-            pipeline.receive(node, found, Incoming.of(frame), now)
+            pipeline.receive(node, found, frame, now)
         return self._finish(now)
 
     def note_arrival(self, conn: ConnId, now: int) -> None:
         """Bytes of a connection have arrived and wait for a CPU: the handshake's time-out no longer runs (R-4.3)."""
         found = self._node.conns.get(conn)
-        if found is not None and found.auth_due_us is not None and now <= found.auth_due_us:
-            found.auth_due_us = None
+        if found is not None and now <= found.auth_due_us:
+            found.auth_due_us = NEVER
 
     def disconnect(self, conn: ConnId, cause: str, now: int) -> list[Effect]:
         """The transport is gone, whoever ended it; once for each accepted connection."""
         self._begin(now, None)
         found = self._node.conns.pop(conn, None)
         if found is not None:
+            self._node.timers.drop(found)
             authentication.lose(self._node, found, now)
             self._node.note(f"connections.lost.{cause}", conn=found)
         return self._finish(now)
@@ -218,18 +218,7 @@ class Relay:
 
     def due_us(self) -> int:
         """As ``next_timeout``, but NEVER if nothing is due."""
-        node = self._node
-        heap = node.timers.heap
-        while heap:
-            at, _, kind, key = heap[0]
-            if kind == "conn":
-                conn = node.conns.get(key)  # type: ignore[call-overload]
-                if conn is None or conn.armed_us != at:
-                    # Overtaken by another timer: nobody need wake up for it.
-                    node.timers.pop()
-                    continue
-            return at
-        return NEVER
+        return self._node.timers.first_us
 
     def handle_timeout(self, now: int) -> list[Effect]:
         """Run every timer due at or before ``now``, each at its own instant and in order."""
@@ -242,8 +231,7 @@ class Relay:
             raise ValueError(f"time went back from {self.now_us} to {now}")
         node = self._node
         node.real_us = real_us
-        heap = node.timers.heap
-        if heap and heap[0][0] < now:
+        if node.timers.first_us < now:
             self._run_timers(now)
         self.now_us = now
 
@@ -271,43 +259,42 @@ class Relay:
     def _run_timers(self, before_us: int) -> None:
         node = self._node
         timers = node.timers
-        while timers.heap and timers.heap[0][0] < before_us:
-            at, _, kind, key = timers.pop()
-            if kind == "conn":
-                self._run_connection(key, at)
-            elif kind == "typing":
-                typing_rules.timed_out(node, key, at)  # type: ignore[arg-type]
+        while timers.first_us < before_us:
+            at = timers.first_us
+            conn = timers.take_connection()
+            if conn is not None:
+                self._run_connection(conn, at)
             else:
-                mailbox.expire(node, at)
+                _, _, kind, key = timers.take()
+                if kind == "typing":
+                    typing_rules.timed_out(node, key, at)
+                else:
+                    mailbox.expire(node, at)
             while node.ended:
                 authentication.lose(node, node.ended.pop(0), at)
 
-    def _run_connection(self, key: object, at: int) -> None:
-        """What is due on one connection, in a fixed order; a timer overtaken by another is passed over."""
+    def _run_connection(self, conn: Connection, at: int) -> None:
+        """What is due on one connection, in a fixed order."""
         node = self._node
-        conn = node.conns.get(key)  # type: ignore[call-overload]
-        if conn is None or conn.state == "ended" or conn.armed_us != at:
-            return
-        conn.armed_us = None
-        if conn.auth_due_us is not None and conn.auth_due_us <= at:
+        if conn.auth_due_us <= at:
             node.note("connections.auth_timeout", conn=conn)
             node.close(conn, CloseCode.PROTOCOL_ERROR, "auth_timeout")
             return
-        if conn.pong_due_us is not None and conn.pong_due_us <= at:
+        if conn.pong_due_us <= at:
             heartbeat.pong_missed(node, conn, at)
-            if conn.missed_in_a_row >= node.config.heartbeat.max_missed:
+            if conn.missed_in_a_row >= node.max_missed:
                 node.abort(conn, "heartbeat")
                 return
-        if conn.ping_due_us is not None and conn.ping_due_us <= at:
+        if conn.ping_due_us <= at:
             if at <= node.skip_pings_until_us:
                 heartbeat.skip_pings(node, conn)
             else:
                 heartbeat.send_ping(node, conn, at)
-        if conn.warn_due_us is not None and conn.warn_due_us <= at:
+        if conn.warn_due_us <= at:
             token_refresh.warn(node, conn, at)
-        if conn.away_due_us is not None and conn.away_due_us <= at:
+        if conn.away_due_us <= at:
             presence_rules.turned_quiet(node, conn, at)
-        if conn.look_due_us is not None and conn.look_due_us <= at:
+        if conn.look_due_us <= at:
             mailbox.look_again(node, conn, at)
         node.arm(conn)
 
@@ -329,7 +316,9 @@ class Relay:
             boot=node.streams.boot,
             stream_counters=node.streams.counters(),
             connections=[ConnectionImage.of(conn) for conn in node.conns.values()],
-            timers=[(at, kind, key) for at, _, kind, key in node.timers.entries()],
+            timers=[
+                (at, kind, key.id if isinstance(key, Connection) else key) for at, kind, key in node.timers.entries()
+            ],
             expiry_armed=node.expiry_armed,
             store=node.store.image(),
             skip_pings_until_us=node.skip_pings_until_us,
@@ -371,7 +360,12 @@ class Relay:
             node.conns[conn.id] = conn
         node.timers.clear()
         for at, kind, key in image.timers:
-            node.timers.arm(at, kind, tuple(key) if isinstance(key, list) else key)
+            if kind == "pong":
+                node.timers.await_pong(node.conns[key], at)
+            elif kind == "conn":
+                node.timers.arm_connection(node.conns[key], at)
+            else:
+                node.timers.arm(at, kind, tuple(key) if isinstance(key, list) else key)
         node.expiry_armed = image.expiry_armed
         node.skip_pings_until_us = image.skip_pings_until_us
         return relay

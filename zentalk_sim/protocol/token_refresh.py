@@ -15,12 +15,13 @@ from zentalk_sim.protocol.errors import (
 from zentalk_sim.protocol.frames import TokenExpiring, TokenRefresh, TokenRefreshed
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import User
+from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.protocol.tokens import token_life
 
 
 def warn(node: Node, conn: Connection, now: int) -> None:
     """TOKEN_EXPIRING: the refresh window has opened, or the token is in its grace."""
-    conn.warn_due_us = None
+    conn.warn_due_us = NEVER
     remaining_s = max(0, conn.token_exp_s - now // 1_000_000)
     node.send(conn, "TOKEN_EXPIRING", TokenExpiring(conn.token_exp_s * 1000, remaining_s, "refresh_recommended"), now)
 
