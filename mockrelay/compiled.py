@@ -13,8 +13,8 @@ from zentalk_sim import compiled
 
 _HERE: Final = Path(__file__).resolve().parent
 _CORE: Final = (
-    "timers streams heartbeat pipeline node authentication relay messages mailbox presence topics token_refresh "
-    "typing_indicators crypto codec identity dedup store"
+    "timers streams connection heartbeat pipeline node authentication relay messages mailbox presence topics "
+    "token_refresh typing_indicators crypto codec identity dedup store"
 )
 _FACE: Final = (
     "turns wire group_commit clock core_host driver journal gate frame_reader outlet handshake websocket store.sqlite"
