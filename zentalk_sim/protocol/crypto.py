@@ -7,10 +7,9 @@ cost the experiment states. It keeps every decision (a signature of another key 
 
 from __future__ import annotations
 
-import hmac
 from functools import lru_cache
-from hashlib import blake2b
-from typing import Final, Protocol
+from hashlib import blake2b, sha256
+from typing import Any, Final, Protocol
 from zlib import crc32
 
 from nacl.bindings import crypto_sign_open, crypto_sign_seed_keypair
@@ -50,10 +49,20 @@ def mac_input(type: str, id: str, timestamp: int, payload: bytes) -> bytes:
     return f"{type}{id}{timestamp}".encode() + payload
 
 
+_BLOCK_BYTES: Final = 64
+"""SHA-256's block, to which a key of HMAC is filled up (RFC 2104 §2)."""
+_INNER: Final = bytes(value ^ 0x36 for value in range(256))
+_OUTER: Final = bytes(value ^ 0x5C for value in range(256))
+
+
 @lru_cache(maxsize=_KEYS)
-def _keyed(key: bytes) -> hmac.HMAC:
-    """An HMAC that has taken in its key: a copy of it costs half of beginning with the key."""
-    return hmac.new(key, digestmod="sha256")
+def _keyed(key: bytes) -> tuple[Any, Any]:
+    """HMAC's inner and outer hash with the key taken in (RFC 2104 §2), only ever copied.
+
+    To go on from copies of both costs little more than half of what a copy of ``hmac``'s own object does.
+    """
+    block = (sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+    return sha256(block.translate(_INNER)), sha256(block.translate(_OUTER))
 
 
 class Ed25519:
@@ -85,9 +94,13 @@ class Ed25519:
 
     def message_mac(self, key: bytes, type: str, id: str, timestamp: int, payload: bytes) -> bytes:
         """R-5.2: HMAC-SHA256."""
-        running = _keyed(key).copy()
-        running.update(mac_input(type, id, timestamp, payload))
-        return running.digest()
+        keyed_inner, keyed_outer = _keyed(key)
+        inner = keyed_inner.copy()
+        inner.update(mac_input(type, id, timestamp, payload))
+        outer = keyed_outer.copy()
+        outer.update(inner.digest())
+        digest: bytes = outer.digest()
+        return digest
 
 
 class Modelled:
