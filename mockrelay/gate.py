@@ -37,7 +37,12 @@ _NO_STATUS: Final = 1005
 class Socket(Protocol):
     """What a gate asks of its connection."""
 
-    conn: int | None
+    __slots__ = ()
+
+    @property
+    def conn(self) -> int | None:
+        """Its number to the core, while the core knows it."""
+        ...
 
     def receive(self, data: bytes, binary: bool) -> None:
         """Hand a message to the core."""

@@ -51,12 +51,12 @@ _BRACKET: Final = ord("[")
 _BRACE: Final = ord("{")
 
 
-_decode_envelope = msgspec.json.Decoder(Envelope).decode
-_decode_strictly = msgspec.json.Decoder(StrictEnvelope).decode
+_decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
+_decode_strictly: Final = msgspec.json.Decoder(StrictEnvelope).decode
 # A pattern costs the decoder four times what it costs here.
-_is_uuid = re.compile(UUID_PATTERN).match
-_decode_salvage = msgspec.json.Decoder(Salvage).decode
-_encoder = msgspec.json.Encoder()
+_is_uuid: Final = re.compile(UUID_PATTERN).match
+_decode_salvage: Final = msgspec.json.Decoder(Salvage).decode
+_encoder: Final = msgspec.json.Encoder()
 _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
     payload: msgspec.json.Decoder(payload) for table in (CLIENT_FRAMES, RELAY_FRAMES) for payload in table.values()
 }
