@@ -264,6 +264,30 @@ def test_depth_must_be_counted_whatever_stands_before_the_braces(head: str, leve
     assert codec.too_deep(data) is (deepest > codec.MAX_DEPTH)
 
 
+@pytest.mark.requirement("R-1.5")
+@given(
+    st.sampled_from(["future", "payload"]),
+    st.integers(codec.MAX_DEPTH - 2, codec.MAX_DEPTH + 1),
+    st.sampled_from(["", "a", "ab", "a" * 20]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_frame_too_deep_must_be_told_so_whatever_else_it_is(
+    where: str, levels: int, name: str, is_array: bool, is_whole: bool
+) -> None:
+    """The envelope is one level; what is not found by a look at a frame's size and marks is counted."""
+    objects = levels - is_array
+    inner = f'{{"{name}":' * objects + ("[]" if is_array else "0") + "}" * objects
+    data = envelope(**{where: inner})
+    data = data if is_whole else data[:-1]
+    if levels + 1 > codec.MAX_DEPTH:
+        assert refusal(data).message == "nested deeper than 100 levels"
+    elif is_whole:
+        assert codec.decode_text(data, LIMIT).type == "PONG"
+    else:
+        assert refusal(data).message == "not a JSON object that can be read"
+
+
 @given(st.text('[]{}"\\a,:', max_size=300))
 def test_depth_must_be_computed_of_anything(text: str) -> None:
     assert codec.too_deep((text * 10).encode()) in (True, False)
