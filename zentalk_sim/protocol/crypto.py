@@ -7,9 +7,10 @@ cost the experiment states. It keeps every decision (a signature of another key 
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
-from hashlib import blake2b, sha256
-from typing import Any, Final, Protocol
+from hashlib import blake2b
+from typing import Final, Protocol
 from zlib import crc32
 
 from nacl.bindings import crypto_sign_open, crypto_sign_seed_keypair
@@ -56,13 +57,13 @@ _OUTER: Final = bytes(value ^ 0x5C for value in range(256))
 
 
 @lru_cache(maxsize=_KEYS)
-def _keyed(key: bytes) -> tuple[Any, Any]:
+def _keyed(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
     """HMAC's inner and outer hash with the key taken in (RFC 2104 §2), only ever copied.
 
     To go on from copies of both costs little more than half of what a copy of ``hmac``'s own object does.
     """
-    block = (sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
-    return sha256(block.translate(_INNER)), sha256(block.translate(_OUTER))
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+    return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
 
 
 class Ed25519:
@@ -99,8 +100,7 @@ class Ed25519:
         inner.update(mac_input(type, id, timestamp, payload))
         outer = keyed_outer.copy()
         outer.update(inner.digest())
-        digest: bytes = outer.digest()
-        return digest
+        return outer.digest()
 
 
 class Modelled:
