@@ -33,7 +33,7 @@ class Clock(Protocol):
         ...
 
 
-class RealClock:
+class RealClock(Clock):
     """The system's time, followed forwards only.
 
     A step back of the system's clock is passed over: time goes on at the monotonic clock's pace. A step forward,
@@ -67,7 +67,7 @@ class RealClock:
         return max(0, at_us - self.now_us()) / 1_000_000
 
 
-class MovableClock:
+class MovableClock(Clock):
     """A clock that a test holds: frozen, running at a multiple of real time, advanced at will; forwards only.
 
     Until it is first moved it is the real time.

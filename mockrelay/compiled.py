@@ -13,11 +13,12 @@ from zentalk_sim import compiled
 
 _HERE: Final = Path(__file__).resolve().parent
 _CORE: Final = (
-    "timers streams heartbeat pipeline node authentication relay messages mailbox presence topics token_refresh "
-    "typing_indicators crypto codec identity dedup store"
+    "timers streams connection heartbeat pipeline node authentication relay messages mailbox presence topics "
+    "token_refresh typing_indicators crypto codec identity dedup store"
 )
 _FACE: Final = (
-    "turns wire group_commit clock core_host driver journal gate frame_reader outlet handshake websocket store.sqlite"
+    "turns wire group_commit clock sink core_host driver journal gate fault_engine fault_lane frame_reader outlet "
+    "handshake websocket store.sqlite"
 )
 MODULES: Final = (
     *(f"zentalk_sim.protocol.{name}" for name in _CORE.split()),

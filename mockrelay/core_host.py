@@ -173,7 +173,8 @@ class CoreHost:
                         self._apply(now, output)
         finally:
             queue.is_applying = False
-        queue.go_on()
+        if queue.waiting:
+            queue.go_on()
 
     def _note_progress(self, conn_id: int | None, outputs: list[Output]) -> None:
         """The counters of every session that heard or said something are part of the commit."""

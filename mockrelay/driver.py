@@ -84,7 +84,7 @@ class Driver(CoreHost):
             # After an input at this very instant nothing that was due before it is left.
             now = self._arrived(conn)
         real_us = self.clock.real_us()
-        if self.recorder is not None or not self._is_running():
+        if self.recorder is not None or self._stopped or self.away is not None:
             self._feed(_text(now, conn, data, real_us))
             return
         # What ``_feed`` does, without an event that nobody would see: this is nearly every input there is.

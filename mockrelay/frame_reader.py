@@ -1,8 +1,9 @@
 """Frames out of a client's bytes (RFC 6455 §5.2): whole unfragmented ones are read here, all else by ``websockets``.
 
 The law of this file: nothing is judged here. A frame that is plainly good (FIN, no reserved bits, text, binary, ping
-or pong, masked, within the bound) is unmasked and handed on; at the first that is not, the library's sans-IO parser
-takes this connection over for good, so that fragments, closes and every violation have one judge.
+or pong, masked, within the bound) is unmasked and handed on, a whole text as nothing but its bytes, since nearly all
+are that; at the first that is not, the library's sans-IO parser takes this connection over for good, so that
+fragments, closes and every violation have one judge.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ except ImportError:  # where no wheel was there for this machine
 library_log: Final = logging.getLogger("mockrelay.websockets")
 library_log.setLevel(logging.WARNING)
 
-_TEXT, _BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A
+_TEXT: Final = 0x81
+_BINARY: Final = 0x82
+_PING: Final = 0x89
+_PONG: Final = 0x8A
 _PLAIN: Final = {_TEXT: Opcode.TEXT, _BINARY: Opcode.BINARY, _PING: Opcode.PING, _PONG: Opcode.PONG}
 """First bytes of the frames that are read here: FIN is set, no reserved bit is."""
-_CLOSE: Final = 0x8
 _MASKED: Final = 0x80
 _MAX_CONTROL_BYTES: Final = 125
 _NO_STATUS: Final = 1005
@@ -58,8 +61,8 @@ class FrameReader:
         parser = self._parser
         return None if parser is None or parser.close_rcvd is not None else parser.parser_exc
 
-    def feed(self, data: bytes) -> list[Received]:
-        """The frames that are whole with these bytes, in order."""
+    def feed(self, data: bytes) -> list[bytes | Received]:
+        """The frames that are whole with these bytes, in order; a whole text as its bytes."""
         if self._parser is not None:
             return self._parsed(self._parser, data)
         if self._rest is not None:
@@ -67,16 +70,16 @@ class FrameReader:
             if len(self._rest) < self._needed:
                 return []
             data, self._rest, self._needed = bytes(self._rest), None, 0
-        found: list[Received] = []
+        found: list[bytes | Received] = []
         from_bytes = int.from_bytes
         at, size = 0, len(data)
         while size - at >= 2:
-            opcode, count = _PLAIN.get(data[at]), data[at + 1] - _MASKED
-            if opcode is None or count < 0:
+            first, count = data[at], data[at + 1] - _MASKED
+            if count < 0 or (first != _TEXT and first not in _PLAIN):
                 return found + self._hand_over(data[at:])
             begin = at + _SHORTEST
             if count > _MAX_CONTROL_BYTES:
-                if opcode >= _CLOSE:
+                if first >= _PING:
                     return found + self._hand_over(data[at:])
                 width = 2 if count == 126 else 8
                 begin += width
@@ -89,24 +92,29 @@ class FrameReader:
             if size < end:
                 self._needed = end - at
                 break
-            found.append(Received(opcode, apply_mask(data[begin:end], data[begin - 4 : begin])))
+            payload = apply_mask(data[begin:end], data[begin - 4 : begin])
+            found.append(payload if first == _TEXT else Received(_PLAIN[first], payload))
             at = end
         if at < size:
             self._rest = bytearray(data[at:])
         return found
 
-    def _hand_over(self, data: bytes) -> list[Received]:
+    def _hand_over(self, data: bytes) -> list[bytes | Received]:
         self._parser = ServerProtocol(state=OPEN, max_size=self._max_bytes, logger=library_log)
         return self._parsed(self._parser, data)
 
     @staticmethod
-    def _parsed(parser: ServerProtocol, data: bytes) -> list[Received]:
+    def _parsed(parser: ServerProtocol, received: bytes) -> list[bytes | Received]:
         was_closed = parser.close_rcvd is not None
-        parser.receive_data(data)
+        parser.receive_data(received)
         # What the library would answer is answered by the connection, so that every byte out passes one place.
         parser.data_to_send()
         frames = [event for event in parser.events_received() if isinstance(event, Frame)]
-        found = [Received(frame.opcode, bytes(frame.data), frame.fin) for frame in frames]
+        found: list[bytes | Received] = []
+        for frame in frames:
+            data = bytes(frame.data)
+            is_text = frame.fin and frame.opcode is Opcode.TEXT
+            found.append(data if is_text else Received(frame.opcode, data, frame.fin))
         if isinstance(parser.parser_exc, ProtocolError) and parser.close_rcvd is not None and not was_closed:
             # The library takes a close between two fragments for an error. It is none: control frames may come there
             # (RFC 6455 §5.4), and a close says that the rest of the message never will.

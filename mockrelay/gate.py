@@ -27,8 +27,9 @@ from zentalk_sim.protocol.control import CloseConn, SendFrame
 from zentalk_sim.protocol.errors import ProtocolError
 
 _EVENT_OF: Final[dict[Direction, str]] = {"in": "frame_in", "out": "frame_out"}
-_TEXT: Final = Opcode.TEXT
-_BINARY: Final = Opcode.BINARY
+_TEXT: Final = 0x1
+_BINARY: Final = 0x2
+"""Opcodes (RFC 6455 §5.2)."""
 _NO_STATUS: Final = 1005
 """What a close frame without a code stands for (RFC 6455 §7.1.5)."""
 
@@ -36,7 +37,12 @@ _NO_STATUS: Final = 1005
 class Socket(Protocol):
     """What a gate asks of its connection."""
 
-    conn: int | None
+    __slots__ = ()
+
+    @property
+    def conn(self) -> int | None:
+        """Its number to the core, while the core knows it."""
+        ...
 
     def receive(self, data: bytes, binary: bool) -> None:
         """Hand a message to the core."""
@@ -77,12 +83,12 @@ class Gate:
     __slots__ = (
         "_driver",
         "_engine",
-        "_in",
         "_is_ended",
         "_journal",
-        "_out",
         "_socket",
         "instants",
+        "lane_in",
+        "lane_out",
         "party",
         "slow_us",
     )
@@ -97,8 +103,9 @@ class Gate:
         """How much later than it could the connection ends (``slow_close``)."""
         self.instants: dict[int, int] = {}
         """Instants at which rules for ``connected`` are asked again, with their timers."""
-        self._in: Lane | None = None
-        self._out: Lane | None = None
+        self.lane_in: Lane | None = None
+        self.lane_out: Lane | None = None
+        """Where a rule lets, or has let, frames wait on their way in or out."""
         self._is_ended = False
         """A rule has ended it: nothing passes any more."""
 
@@ -159,13 +166,13 @@ class Gate:
         self._engine.ended(self)
         for timer in self.instants.values():
             self._engine.timers.cancel(timer)
-        if self._out is not None:
-            self._out.clear()
+        if self.lane_out is not None:
+            self.lane_out.clear()
         if self.party.opened_us is not None and not was_closed:
             self._journal.write("lost", self.party, facts={"cause": cause, "close_code": 1006})
-        if self._in is not None:
-            self._in.let_go()
-            self._in.put(0, partial(self._socket.tell_core, cause), is_frame=False)
+        if self.lane_in is not None:
+            self.lane_in.let_go()
+            self.lane_in.put(0, partial(self._socket.tell_core, cause), is_frame=False)
         else:
             self._socket.tell_core(cause)
 
@@ -182,7 +189,7 @@ class Gate:
                 self._fire("in", firing, data, binary)
                 return
         self._journal.write_frame("frame_in", self.party, data, binary)
-        if self._in is None:
+        if self.lane_in is None:
             self._socket.receive(data, binary)
         else:
             self._put("in", data, binary)
@@ -198,53 +205,48 @@ class Gate:
                 self._fire("out", firing, data, binary)
                 return
         self._journal.write_frame("frame_out", self.party, data, binary)
-        if self._out is None:
+        if self.lane_out is None:
             self._socket.transmit(_BINARY if binary else _TEXT, data)
         else:
             self._put("out", data, binary)
 
     def pass_in(self, action: Callable[[], None]) -> None:
         """What comes in besides messages, in its place among them; the end of a connection lets go what is held."""
-        if self._in is None:
+        if self.lane_in is None:
             action()
         else:
-            self._in.put(0, action, is_frame=False)
+            self.lane_in.put(0, action, is_frame=False)
 
     def pass_out(self, opcode: int, payload: bytes) -> None:
         """A frame that no rule is asked about, in its place among the others."""
-        if self._out is None:
+        if self.lane_out is None:
             self._socket.transmit(opcode, payload)
             return
         if opcode == Opcode.CLOSE:
             # A close flushes what was sent before it.
-            self._out.let_go()
-        self._out.put(len(payload), partial(self._socket.transmit, opcode, payload), is_frame=False)
+            self.lane_out.let_go()
+        self.lane_out.put(len(payload), partial(self._socket.transmit, opcode, payload), is_frame=False)
         self._socket.check_bounds()
 
     def after_out(self, action: Callable[[], None]) -> None:
         """Once everything sent so far is on the wire."""
-        if self._out is None:
+        if self.lane_out is None:
             action()
         else:
-            self._out.put(0, action, is_frame=False)
+            self.lane_out.put(0, action, is_frame=False)
 
     def end_in(self) -> None:
         """The client sends no more: what is held for its next frame passes."""
-        if self._in is not None:
-            self._in.let_go()
-
-    @property
-    def has_lane_out(self) -> bool:
-        """A rule lets, or has let, frames wait on their way out."""
-        return self._out is not None
+        if self.lane_in is not None:
+            self.lane_in.let_go()
 
     def waiting_in(self) -> tuple[int, int]:
         """Messages and bytes that wait on their way in."""
-        return (0, 0) if self._in is None else self._in.waiting()
+        return (0, 0) if self.lane_in is None else self.lane_in.waiting()
 
     def waiting_out(self) -> tuple[int, int]:
         """Frames and bytes that wait on their way out."""
-        return (0, 0) if self._out is None else self._out.waiting()
+        return (0, 0) if self.lane_out is None else self.lane_out.waiting()
 
     # --- verdicts ------------------------------------------------------------------------------------
 
@@ -304,7 +306,7 @@ class Gate:
     def blackhole(self) -> None:
         """Half-open silence from now on; neither side is told."""
         self._is_ended = True
-        for lane in (self._in, self._out):
+        for lane in (self.lane_in, self.lane_out):
             if lane is not None:
                 lane.clear()
         self._socket.fall_silent()
@@ -325,7 +327,7 @@ class Gate:
 
     def _put(self, direction: Direction, data: bytes, binary: bool, delay_us: int = 0) -> None:
         size, action = self._item(direction, data, binary)
-        lane = self._in if direction == "in" else self._out
+        lane = self.lane_in if direction == "in" else self.lane_out
         if lane is None and not delay_us:
             action()
             return
@@ -343,11 +345,11 @@ class Gate:
         return len(data), partial(self._socket.transmit, Opcode.BINARY if binary else Opcode.TEXT, data)
 
     def _lane(self, direction: Direction) -> Lane:
-        lane = self._in if direction == "in" else self._out
+        lane = self.lane_in if direction == "in" else self.lane_out
         if lane is None:
             lane = Lane(self._engine.timers, self._driver.clock.now_us, self._socket.regulate)
             if direction == "in":
-                self._in = lane
+                self.lane_in = lane
             else:
-                self._out = lane
+                self.lane_out = lane
         return lane

@@ -51,7 +51,8 @@ class GroupCommit:
         self._failed = failed
         self._begin = begin
         self._pending: list[Batch] = []
-        self._committed: deque[Batch] = deque()
+        self.waiting: deque[Batch] = deque()
+        """Committed, and not applied yet."""
         self.is_applying = False
         """A batch is being applied: those that come up meanwhile wait for it."""
         self._turn: asyncio.Handle | None = None
@@ -60,14 +61,13 @@ class GroupCommit:
     def is_free(self) -> bool:
         """Whether a batch may be applied by whoever has it, at once: nothing is to be committed, and nothing waits.
 
-        Meanwhile ``is_applying`` is to be set; ``go_on`` is then to be called.
+        Meanwhile ``is_applying`` is to be set; ``go_on`` is then to be called where anything is ``waiting``.
         """
-        return not (self.is_applying or self._committed or self.on_crash_point is not None or self.store.is_durable)
+        return not (self.is_applying or self.waiting or self.on_crash_point is not None or self.store.is_durable)
 
     def go_on(self) -> None:
         """Apply what has come up while a batch was applied."""
-        if self._committed:
-            self._apply_all()
+        self._apply_all()
 
     def add(self, now: int, outputs: Sequence[Output]) -> None:
         """Take the effects of one input."""
@@ -77,7 +77,7 @@ class GroupCommit:
                 # Run after every callback that is ready now: the sockets and timers of this turn.
                 self._turn = self._loop.call_soon(self._end_turn)
         else:
-            self._committed.append((now, outputs))
+            self.waiting.append((now, outputs))
             if not self.is_applying:
                 self._apply_all()
 
@@ -106,14 +106,14 @@ class GroupCommit:
             self._failed(error)
             return
         self.commits += 1
-        self._committed.extend(self._pending)
+        self.waiting.extend(self._pending)
         self._pending.clear()
         self._pass(AFTER_COMMIT)
 
     def drop(self) -> None:
         """Forget all that waits, committed or not: nobody is there for it any more."""
         self._pending.clear()
-        self._committed.clear()
+        self.waiting.clear()
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -121,8 +121,8 @@ class GroupCommit:
     def _apply_all(self) -> None:
         self.is_applying = True
         try:
-            while self._committed:
-                now, outputs = self._committed.popleft()
+            while self.waiting:
+                now, outputs = self.waiting.popleft()
                 if self.on_crash_point is None:
                     for output in outputs:
                         self._apply(now, output)

@@ -18,11 +18,12 @@ from websockets.utils import accept_key
 from mockrelay.driver import Driver
 from mockrelay.fault_engine import FaultEngine, claims_of
 from mockrelay.frame_reader import FrameReader
-from mockrelay.gate import Gate
+from mockrelay.gate import Gate, Socket
 from mockrelay.http_faults import refusal_of
 from mockrelay.journal import Journal, Party
 from mockrelay.lobby import Lobby
 from mockrelay.outlet import Outlet
+from mockrelay.sink import Sink
 from mockrelay.upgrade_request import NoUpgrade, headers_of, no_upgrade, path_of, read_request, unreadable
 from mockrelay.wire import http_response
 from zentalk_sim.faults import Firing
@@ -57,7 +58,7 @@ Find = Callable[[str], "tuple[Endpoint, str] | None"]
 """Path → its relay and the path within it; None where there is none."""
 
 
-class Handshake(Outlet):
+class Handshake(Outlet, Sink, Socket):
     """A connection up to its upgrade's answer."""
 
     __slots__ = (

@@ -10,6 +10,8 @@ from zentalk_sim.protocol.effects import Refuse
 class Sink(Protocol):
     """A connection's way out: what the driver asks of a transport."""
 
+    __slots__ = ()
+
     def accept(self) -> None:
         """Answer the upgrade with 101."""
         ...

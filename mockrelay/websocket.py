@@ -24,7 +24,6 @@ from mockrelay.lobby import Lobby
 from mockrelay.wire import close_payload, frame_bytes, frame_head
 from zentalk_sim.protocol.errors import CloseCode
 
-_TEXT: Final = Opcode.TEXT
 _CLOSE: Final = 0x8
 SILENCE_S: Final = 3600.0
 """How long a socket that a rule made silent is kept at most."""
@@ -46,7 +45,7 @@ class Connection(Handshake):
         super().__init__(find, Lobby() if lobby is None else lobby)
         self._began = began
         self._ended = ended
-        self._inbox: deque[Received] | None = None
+        self._inbox: deque[bytes | Received] | None = None
         """Frames that were read and wait; made when it is first needed."""
         self._message: bytearray | None = None
         self._message_is_text = False
@@ -175,7 +174,11 @@ class Connection(Handshake):
         frames = self._reader.feed(data)
         if self._inbox is None and self._reading:
             for number, frame in enumerate(frames, 1):
-                self._take(frame)
+                if isinstance(frame, bytes):
+                    if self.conn is not None:
+                        self._gate.frame_in(frame, False)
+                else:
+                    self._take(frame)
                 if not self._reading or self._finishing:
                     self._keep(frames[number:])
                     break
@@ -184,7 +187,7 @@ class Connection(Handshake):
         if self._reader.error is not None:
             self._take_inbox()
 
-    def _keep(self, frames: list[Received]) -> None:
+    def _keep(self, frames: list[bytes | Received]) -> None:
         """Frames that came while nothing was to be read wait for their turn."""
         if frames and not self._silent:
             if self._inbox is None:
@@ -193,7 +196,11 @@ class Connection(Handshake):
 
     def _take_inbox(self) -> None:
         while self._inbox and self._reading and not self._finishing:
-            self._take(self._inbox.popleft())
+            frame = self._inbox.popleft()
+            if isinstance(frame, bytes):
+                self._message_in(frame, True)
+            else:
+                self._take(frame)
         if self._inbox:
             return
         self._inbox = None
@@ -204,13 +211,14 @@ class Connection(Handshake):
             self._gate.pass_in(partial(self._fail, error))
 
     def _take(self, frame: Received) -> None:
+        """A frame that is no whole text."""
         opcode = frame.opcode
-        if opcode is _TEXT or opcode is Opcode.BINARY:
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             if frame.fin:
-                self._message_in(frame.data, opcode is _TEXT)
+                self._message_in(frame.data, opcode is Opcode.TEXT)
             else:
                 self._message = bytearray(frame.data)
-                self._message_is_text = opcode is _TEXT
+                self._message_is_text = opcode is Opcode.TEXT
         elif opcode is Opcode.CONT:
             assert self._message is not None, "the parser let a stray continuation through"
             self._message += frame.data
@@ -313,7 +321,7 @@ class Connection(Handshake):
             self._hold(cork, frame_head(opcode, len(payload)), payload)
         if opcode == _CLOSE:
             self._set_deadline()
-        if self._blocked or self._outbox or self._gate.has_lane_out:
+        if self._blocked or self._outbox or self._gate.lane_out is not None:
             self.check_bounds()
 
     def trickle(self, data: bytes) -> None:

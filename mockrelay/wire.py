@@ -12,9 +12,8 @@ import msgspec
 _MAX_REASON_BYTES: Final = 123
 """A control frame holds 125 bytes, two of them the code."""
 
-
-_medium = Struct(">BBH").pack
-_large = Struct(">BBQ").pack
+_medium: Final = Struct(">BBH").pack
+_large: Final = Struct(">BBQ").pack
 
 
 def frame_head(opcode: int, size: int) -> bytes:

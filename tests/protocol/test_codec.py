@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from strategies import ALL_TYPES, binary_frames, text_frames
 
 from zentalk_sim.protocol import codec
+from zentalk_sim.protocol.envelope import StrictEnvelope
 from zentalk_sim.protocol.errors import CloseConnection, ProtocolError
 from zentalk_sim.protocol.frames import (
     CLIENT_FRAMES,
@@ -157,6 +158,31 @@ def test_an_envelope_of_the_wrong_form_must_be_malformed_and_name_the_field(data
         assert field in error.message
 
 
+fields = {
+    "type": st.sampled_from(['"PONG"', '""', "1"]),
+    "id": st.sampled_from([f'"{UUID}"', f'"{UUID.upper()}"', f'"{UUID} "', f'" {UUID}"', f'"{UUID}\\n"', '""', "7"]),
+    "timestamp": st.sampled_from(["1704067200000", "1.5", str(2**63), '"1"']),
+    "payload": st.just("{}"),
+    "seq": st.sampled_from(["1", "0", "null"]),
+    "message_mac": st.sampled_from(['"' + "A" * 43 + '="', '"AAAA"']),
+}
+
+
+@pytest.mark.requirement("R-1.2", "R-1.5")
+@given(st.fixed_dictionaries({}, optional=fields), st.randoms(use_true_random=False))
+def test_the_first_field_at_fault_must_be_told_wherever_the_id_stands(drawn: dict[str, str], order: Any) -> None:
+    """The id's form is looked at by itself; the verdict is that of one decoder that knows all of the envelope."""
+    names = list(drawn)
+    order.shuffle(names)
+    data = ("{" + ",".join(f'"{name}":{drawn[name]}' for name in names) + "}").encode()
+    try:
+        expected = msgspec.json.decode(data, type=StrictEnvelope)
+    except msgspec.ValidationError as error:
+        assert (refusal(data).message, refusal(data).details.get("field")) == codec.explain(error, "")
+    else:
+        assert codec.decode_text(data, LIMIT).id_as_sent == expected.id
+
+
 @pytest.mark.requirement("R-1.3", "R-5.2")
 def test_unknown_fields_must_be_ignored_and_the_payload_kept_as_its_exact_bytes() -> None:
     raw = '{ "timestamp" : 1,\t"client_time":2, "more":[1e3, {"x":"\\u00e9é"}] }'
@@ -226,6 +252,40 @@ def test_depth_must_be_counted_outside_of_strings(value: Any) -> None:
     levels = codec.MAX_DEPTH - depth(value) - 1
     assert codec.too_deep(("[" * levels + text + "]" * levels).encode()) is False
     assert codec.too_deep(("[" * (levels + 1) + text + "]" * (levels + 1)).encode()) is True
+
+
+@given(st.text("{}[] ", max_size=6), st.integers(97, 104))
+def test_depth_must_be_counted_whatever_stands_before_the_braces(head: str, levels: int) -> None:
+    data = head.encode() + b'{"a":' * levels
+    depth = deepest = 0
+    for mark in data:
+        depth += (mark in b"{[") - (mark in b"}]")
+        deepest = max(deepest, depth)
+    assert codec.too_deep(data) is (deepest > codec.MAX_DEPTH)
+
+
+@pytest.mark.requirement("R-1.5")
+@given(
+    st.sampled_from(["future", "payload"]),
+    st.integers(codec.MAX_DEPTH - 2, codec.MAX_DEPTH + 1),
+    st.sampled_from(["", "a", "ab", "a" * 20]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_frame_too_deep_must_be_told_so_whatever_else_it_is(
+    where: str, levels: int, name: str, is_array: bool, is_whole: bool
+) -> None:
+    """The envelope is one level; what is not found by a look at a frame's size and marks is counted."""
+    objects = levels - is_array
+    inner = f'{{"{name}":' * objects + ("[]" if is_array else "0") + "}" * objects
+    data = envelope(**{where: inner})
+    data = data if is_whole else data[:-1]
+    if levels + 1 > codec.MAX_DEPTH:
+        assert refusal(data).message == "nested deeper than 100 levels"
+    elif is_whole:
+        assert codec.decode_text(data, LIMIT).type == "PONG"
+    else:
+        assert refusal(data).message == "not a JSON object that can be read"
 
 
 @given(st.text('[]{}"\\a,:', max_size=300))

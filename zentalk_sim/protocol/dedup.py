@@ -13,13 +13,6 @@ from rbloom import Bloom
 from zentalk_sim.protocol.config import DedupConfig
 
 
-def _hash_of(message_id: str) -> int:
-    # A UUID's own bits are its hash: stable over processes, as Python's hash of a text is not. A client may
-    # choose ids that collide here; that costs it an exact look-up and nothing else.
-    value = int(message_id.replace("-", ""), 16)
-    return value - (1 << 128) if value >> 127 else value
-
-
 class SeenIds:
     """The two generations."""
 
@@ -32,7 +25,9 @@ class SeenIds:
         """The instant since which every id added is in a generation that stands."""
 
     def _make(self) -> Bloom:
-        return Bloom(self._config.bloom_capacity, self._config.bloom_error, _hash_of)
+        # By Python's hash, which a text keeps once it was asked for it. It differs from process to process: so does
+        # which new ids cost a look-up in the index, and nothing else.
+        return Bloom(self._config.bloom_capacity, self._config.bloom_error)
 
     def _turn(self, now_us: int) -> None:
         if self._began_us is None:

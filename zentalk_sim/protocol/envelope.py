@@ -11,14 +11,20 @@ from zentalk_sim.protocol.frames import Bytes32, Payload, Uuid
 
 
 class Envelope(Struct, gc=False):
-    """A text frame with its payload as it stands."""
+    """A text frame with its payload as it stands; of the id's form nothing is known yet."""
 
     type: str
-    id: Uuid
+    id: str
     timestamp: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
     payload: msgspec.Raw
     seq: Annotated[int, Meta(ge=1, le=2**63 - 1)] | UnsetType = UNSET
     message_mac: Bytes32 | UnsetType = UNSET
+
+
+class StrictEnvelope(Envelope):
+    """The same, checked whole: says where a frame is at fault that ``Envelope`` or the id's pattern refused."""
+
+    id: Uuid
 
 
 class Salvage(Struct):

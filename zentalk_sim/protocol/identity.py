@@ -56,4 +56,4 @@ def content_hash(message: MessageSend, conversation: str) -> bytes:
     if header:
         key_id = header.one_time_key_id
         fields += [header.identity_key, header.ephemeral_key, b"%d" % key_id if isinstance(key_id, int) else b""]
-    return sha256(b"".join(len(field).to_bytes(4, "big") + field for field in fields)).digest()
+    return sha256(b"".join([len(field).to_bytes(4, "big") + field for field in fields])).digest()
