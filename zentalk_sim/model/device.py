@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 # Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
 _FRAME: Final = Frame
 _SEND_FRAME: Final = SendFrame
+_DUE: Final = 1
+"""Kind of a device's only entry in the queue: its core wants to be called."""
 
 
 class Device(Sleeps):
@@ -235,9 +237,10 @@ class Device(Sleeps):
             if due_us < now:
                 due_us = now
             self._armed_us = due_us
-            kernel.timer_one(due_us, self._on_timer, None)
+            kernel.timer_for(due_us, self, _DUE, None)
 
-    def _on_timer(self, _: None) -> None:
+    def act(self, kind: int, argument: Any) -> None:
+        """The core's timer; see Actor."""
         now = self.kernel.now
         if now != self._armed_us:
             return

@@ -5,11 +5,12 @@ A mixin of Device, which keeps the state; here is what becomes of requests and t
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from zentalk_sim.model.calendar import Actor
 from zentalk_sim.model.rest_line import TOKEN_PATH, RestLine
 from zentalk_sim.protocol.client_effects import Fetch, NeedToken
 
@@ -22,7 +23,7 @@ TOKEN_RETRY_US = 5_000_000
 """How long an application waits before it asks for a token again after a failure."""
 
 
-class RestCalls(ABC):
+class RestCalls(Actor):
     """What Device does over REST."""
 
     __slots__ = ("_token_asked", "client", "kernel", "offline", "rest", "world")

@@ -7,6 +7,7 @@ the methods that change something.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final
 
@@ -45,11 +46,12 @@ class MemoryStore:
         """The 32-byte Ed25519 seed that signs tokens; empty until a relay draws one."""
         self.counters = Counters()
         self.users: dict[str, User] = {}
-        self.messages: dict[str, Message] = {}
+        # What leaves from the front is ordered by links: a plain dictionary walks over all that has left before.
+        self.messages: dict[str, Message] = OrderedDict()
         """The index, in order of acceptance."""
         self.mailboxes: dict[DeviceKey, dict[str, Message]] = {}
         self.notices: dict[DeviceKey, list[Notice]] = {}
-        self.nonces: dict[tuple[str, bytes], tuple[str, int]] = {}
+        self.nonces: dict[tuple[str, bytes], tuple[str, int]] = OrderedDict()
         self.conversations: dict[str, tuple[str, str]] = {}
         self.limits: dict[tuple[str, str], LimitState] = {}
         self.presence: dict[str, dict[str, Presence]] = {}
