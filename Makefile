@@ -38,6 +38,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/pip install -qq --require-hashes -r requirements.lock
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
+	@# Two seconds for the simulator's queue in C; where there is no compiler, the one in Python does the same.
+	@$(BIN)/python -m zentalk_sim.model.compiled queue > /dev/null 2>&1 || true
 	@touch $@
 
 demo: $(STAMP)
