@@ -119,6 +119,7 @@ class CompiledForm:
         self.packages = packages
         self.modules = modules
         self.native = native
+        self._finder: _Finder | None = None
 
     def fingerprint(self) -> str:
         """Of every source of the packages, the interpreter and the machine."""
@@ -153,8 +154,18 @@ class CompiledForm:
             return False
         if not self.is_built():
             return False
-        sys.meta_path.insert(0, _Finder(self.folder()))
+        self._finder = _Finder(self.folder())
+        sys.meta_path.insert(0, self._finder)
         return True
+
+    def withdraw(self) -> None:
+        """Have sources imported again, of what is not imported yet.
+
+        What is may stay: sources can use compiled classes. It is compiled code that refuses the classes of sources.
+        """
+        if self._finder is not None:
+            sys.meta_path.remove(self._finder)
+            self._finder = None
 
     def build(self) -> Path:
         """Compile the present sources; the folder. Raises CannotCompile."""

@@ -18,6 +18,7 @@ PRINT_CALENDAR = (
     "from zentalk_sim.model.kernel import Kernel\n"
     "print(type(Kernel(0).calendar).__name__)"
 )
+MILLION = Path(__file__).parents[2] / "experiments" / "million.yaml"
 PRINT_ACTIVE = "from zentalk_sim.model import compiled; print(compiled.activate())"
 
 
@@ -83,6 +84,26 @@ def test_the_queue_in_c_can_be_built_alone_and_sources_run_on_it_unless_switched
 def test_compiled_and_interpreted_modules_must_not_be_mixed() -> None:
     complete(compiled.folder().name)
     assert not active("import zentalk_sim.protocol.relay; " + PRINT_ACTIVE)
+
+
+def test_zsim_run_must_ask_for_the_compiled_form_before_it_imports_any_of_its_modules(tmp_path: Path) -> None:
+    code = (
+        "import sys; from zentalk_sim.model import compiled\n"
+        "compiled.activate = lambda: print(sorted({*compiled.FORM.modules} & {*sys.modules}))\n"
+        "from zentalk_sim.cli import main\n"
+        f"main(['run', {str(MILLION)!r}, '-S', 'population.devices=2', '-S', 'relay.nodes=2', '-S', 'faults=[]',"
+        f" '-S', 'thresholds={{}}', '-S', 'duration=50s', '--no-plots', '--out', {str(tmp_path / 'run')!r}])"
+    )
+    assert printed(code).splitlines()[0] == "[]"
+
+
+def test_a_run_with_a_full_trace_must_go_back_to_the_sources() -> None:
+    complete(compiled.folder().name)
+    code = (
+        "import sys; from zentalk_sim.model import compiled; before = list(sys.meta_path)\n"
+        "print(compiled.activate()); compiled.withdraw(); print(sys.meta_path == before)"
+    )
+    assert printed(code).split() == ["True", "True"]
 
 
 def test_every_module_named_exists_and_defines_no_struct() -> None:

@@ -79,6 +79,11 @@ def command(
     given = {"seed": ("--seed", seed), "measure.trace": ("--trace", trace), "fidelity": ("--fidelity", fidelity)}
     options = {path: (f"{option} {value}", value) for path, (option, value) in given.items() if value is not None}
     set_aside: list[str] = []
+    from zentalk_sim.model import compiled
+
+    if live is None:
+        # First of all: a module that was imported from sources stays so.
+        compiled.activate()
     experiment = reading(partial(_loaded, file, fragments, settings, options, set_aside))
     for section in set_aside:
         click.echo(f"{file}: `{section}` is left aside; `zsim {section} {file}` runs it", err=True)
@@ -86,10 +91,8 @@ def command(
     interrupted = False
     try:
         if live is None:
-            if experiment.measure.trace != "full" and "requirements" not in experiment.checks:
-                from zentalk_sim.model import compiled
-
-                compiled.activate()
+            if experiment.measure.trace == "full" or "requirements" in experiment.checks:
+                compiled.withdraw()
             from zentalk_sim.experiment.runner import run_experiment
 
             outcome = run_experiment(

@@ -66,6 +66,12 @@ def activate() -> bool:
     return False
 
 
+def withdraw() -> None:
+    """See ``CompiledForm.withdraw``."""
+    FORM.withdraw()
+    QUEUE_FORM.withdraw()
+
+
 def build() -> Path:
     """Compile the present sources; the folder. Raises CannotCompile."""
     return FORM.build()
