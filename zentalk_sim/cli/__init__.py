@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -70,7 +71,10 @@ def zsim() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The ``zsim`` command: runs it and ends the process with its exit code."""
-    sys.exit(int(errors.run(zsim, arguments, "zsim", _leave_at_once)))
+    code = int(errors.run(zsim, arguments, "zsim", _leave_at_once))
+    # What a large run made goes with the process; the collector would take minutes to find that nobody needs it.
+    gc.freeze()
+    sys.exit(code)
 
 
 def _leave_at_once(code: int) -> None:

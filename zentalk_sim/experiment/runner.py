@@ -66,20 +66,22 @@ def run_experiment(
     folder = out if out is not None else default_folder(experiment)
     prepare(folder, experiment)
     tables = {schema.name: TableWriter(schema, folder / schema.file_name) for schema in SCHEMAS}
-    with open_trace(folder / "trace.jsonl", trace) as tracer:
-        try:
-            results = simulate(experiment, tables, tracer=tracer, progress=progress, world_of=world_of)
-        finally:
-            for table in tables.values():
-                table.close()
-    write_run(
-        results,
-        folder,
-        messages=tables[MESSAGES.name],
-        connections=tables[CONNECTIONS.name],
-        timeseries=tables[TIMESERIES.name],
-        plots=plots,
-    )
+    # Until the report is written: to walk the world that is over, and to free it, would take as long as the pictures.
+    with _without_collector():
+        with open_trace(folder / "trace.jsonl", trace) as tracer:
+            try:
+                results = simulate(experiment, tables, tracer=tracer, progress=progress, world_of=world_of)
+            finally:
+                for table in tables.values():
+                    table.close()
+        write_run(
+            results,
+            folder,
+            messages=tables[MESSAGES.name],
+            connections=tables[CONNECTIONS.name],
+            timeseries=tables[TIMESERIES.name],
+            plots=plots,
+        )
     failed = [threshold.id for threshold in results.thresholds if not threshold.held]
     return RunOutcome(folder, summarise(results), failed, results)
 
