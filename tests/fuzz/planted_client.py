@@ -189,7 +189,7 @@ def _() -> list[Patch]:
         time_ms = self.session.time_ms(now)
         self.emit("PONG", Pong(time_ms, time_ms), now, out)
 
-    return [(client_core.ClientCore, "_ping", ping)]
+    return [(client_core, "_WHEN_CONNECTED", {**client_core._WHEN_CONNECTED, "PING": ping})]
 
 
 @bug("seq starts anew on resumption")

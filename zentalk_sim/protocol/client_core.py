@@ -83,12 +83,9 @@ class ClientCore(ConnectionLife):
     # --- frames, one function each ----------------------------------------------------------------
 
     def _take(self, frame: Frame, now: int, out: Effects) -> None:
-        kind = frame.type
-        if kind == "PING" and self.state is _CONNECTED:
-            # By far the most frequent, so that it does without the table.
-            self._ping(frame, now, out)
-            return
-        handler = _HANDLERS[self.state].get(kind)
+        # To hash a state costs more than all the rest of this.
+        handlers = _WHEN_CONNECTED if self.state is _CONNECTED else _HANDLERS[self.state]
+        handler = handlers.get(frame.type)
         if handler is None:
             out.append(Count("frames.ignored"))
         else:
@@ -351,6 +348,7 @@ _HANDLERS: Final[dict[ClientState, dict[str, Handler]]] = {
         "TYPING_STOP": ClientCore._typing,
         "PRESENCE_UPDATE": ClientCore._update,
         "KEY_CHANGE": ClientCore._update,
+        "PING": ClientCore._ping,
         "ERROR": ClientCore._error,
         "AUTH_FAILED": ClientCore._auth_failed,
         "SYNC_REQUIRED": ClientCore._sync_required,
@@ -359,5 +357,5 @@ _HANDLERS: Final[dict[ClientState, dict[str, Handler]]] = {
     },
     ClientState.CLOSING: _ANSWERS,
 }
-"""State → frame → what is done about it; PING is not here. A closing client can send nothing more, and takes answers
-only."""
+"""State → frame → what is done about it. A closing client can send nothing more, and takes answers only."""
+_WHEN_CONNECTED: Final = _HANDLERS[ClientState.CONNECTED]

@@ -269,9 +269,12 @@ class Node:
 
     def is_near(self, time_ms: int, now: int) -> bool:
         """Whether a peer's time lies within the window of the relay's clock, or of real time (R-1.4, R-13.2)."""
-        # Divided, not multiplied: a product as long as a time in µs costs compiled code an object.
-        window_us = self.time_window_us
-        if -((window_us - now) // 1000) <= time_ms <= (now + window_us) // 1000:
+        if _is_within(time_ms, now, self.time_window_us):
             return True
         real_us = self.real_us
-        return real_us is not None and -((window_us - real_us) // 1000) <= time_ms <= (real_us + window_us) // 1000
+        return real_us is not None and _is_within(time_ms, real_us, self.time_window_us)
+
+
+def _is_within(time_ms: int, at_us: int, window_us: int) -> bool:
+    # Divided, not multiplied: a product as long as a time in µs costs compiled code an object.
+    return -((window_us - at_us) // 1000) <= time_ms <= (at_us + window_us) // 1000
