@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 # Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
 _FRAME: Final = Frame
-_SEND_FRAME: Final = SendFrame
 _DUE: Final = 1
 """Kind of a device's only entry in the queue: its core wants to be called."""
 
@@ -257,11 +256,7 @@ class Device(Sleeps):
     def apply(self, effects: list[Any]) -> None:
         """Do what the client core asks, in order, and have its next timer stand."""
         for effect in effects:
-            if type(effect) is _SEND_FRAME:
-                # The most frequent, so that it does without the table.
-                self._send_frame(effect.frame)
-            else:
-                _HANDLERS[type(effect)](self, effect)
+            _HANDLERS[type(effect)](self, effect)
         self._arm()
 
     def _connect(self, effect: Connect) -> None:
@@ -270,7 +265,8 @@ class Device(Sleeps):
         socket = self.socket = self.world.socket_type(self, self.attempts, effect.query)
         socket.open()
 
-    def _send_frame(self, frame: Frame) -> None:
+    def _send_frame(self, effect: SendFrame) -> None:
+        frame = effect.frame
         if frame.type == "MESSAGE_SEND":
             self.world.recorder.transmitted(frame.id)
             tracer = self.tracer
@@ -381,6 +377,7 @@ class Device(Sleeps):
 
 
 _HANDLERS: Final[dict[type, Callable[[Device, Any], None]]] = {
+    SendFrame: Device._send_frame,
     Connect: Device._connect,
     CloseSocket: Device._close_socket,
     AbortSocket: Device._abort_socket,
@@ -397,4 +394,4 @@ _HANDLERS: Final[dict[type, Callable[[Device, Any], None]]] = {
     NeedToken: Device._need_token,
     Count: Device._count,
 }
-"""Effect → what is done about it; SendFrame is not here."""
+"""Effect → what is done about it."""

@@ -44,8 +44,6 @@ _SIGNALS: Final = {
 """Frames whose number grows with who watches, and the count of each."""
 _NOTED: Final = frozenset(("MESSAGE_NEW", *_SIGNALS))
 """Frames of which the recorder is told."""
-_SEND: Final[type] = Send
-"""The effect that most are; a Final, which compiled code need not look up."""
 
 
 class NodeEffects(Backend):
@@ -66,13 +64,14 @@ class NodeEffects(Backend):
     _when_committed: Callable[[Any], None]
     """``_apply_committed``, bound once rather than for every entry of the queue."""
     _handlers: dict[type, Callable[[Any], None]]
-    """What is done about each kind of effect but ``Send``, which has a way of its own."""
+    """What is done about each kind of effect."""
 
     def begin_effects(self) -> None:
         """Nothing has gone out."""
         self._committed_us = 0
         self._when_committed = self._apply_committed
         self._handlers = {
+            Send: self._send,
             SendMany: self._send_many,
             Accept: self._accept,
             Refuse: self._refuse,
@@ -109,10 +108,7 @@ class NodeEffects(Backend):
     def apply_now(self, effects: list[Effect]) -> None:
         """Send effects out without waiting for a commit, as what a node that is about to die still gets out."""
         for effect in effects:
-            if type(effect) is _SEND:
-                self._send(effect)
-            else:
-                self._handlers[type(effect)](effect)
+            self._handlers[type(effect)](effect)
 
     def _send(self, effect: Any) -> None:
         # ``Any``: compiled code takes the connection's number out of the effect and puts it back as it is.
