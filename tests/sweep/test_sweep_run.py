@@ -18,8 +18,9 @@ from tests.sweep.sweep_support import SMALL
 from zentalk_sim.experiment import run as run_one
 from zentalk_sim.experiment import sweep, sweep_cell
 from zentalk_sim.experiment.sweep import OtherSweep, SweepFailed, plan, run_plan
-from zentalk_sim.experiment.sweep_cell import CellError, read_cell
-from zentalk_sim.experiment.sweep_engines import LocalProcesses, Outcome, Task, in_process
+from zentalk_sim.experiment.sweep_cell import Cell, CellError, read_cell
+from zentalk_sim.experiment.sweep_engines import LocalProcesses, Outcome, Task, in_process, worker_environment
+from zentalk_sim.model.compiled import SWITCH
 from zentalk_sim.report import RunFolderError, load
 from zentalk_sim.report.sweep_results import Sweep
 
@@ -67,6 +68,29 @@ def test_a_cell_is_the_run_that_its_settings_and_seed_give(study: Sweep) -> None
     assert row["digest"] == alone.summary["digest"]
     assert row["messages.sent"] == alone.summary["counts"]["messages.sent"]
     assert row["delivery_latency_ms.p99"] == alone.summary["metrics"]["delivery_latency_ms"]["p99"]
+
+
+@pytest.mark.parametrize("checks", [[], ["ledgers"]])
+def test_workers_must_use_compiled_modules_unless_a_cell_is_judged_by_its_full_trace(
+    checks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SWITCH, raising=False)
+    cell = Cell("key", 0, 1)
+    assert SWITCH not in worker_environment([(cell, {"checks": checks})])
+    judged = {"checks": [*checks, "requirements"]}
+    assert worker_environment([(cell, {"checks": checks}), (cell, judged)])[SWITCH] == "0"
+
+
+def test_a_worker_must_ask_for_the_compiled_form_before_it_imports_any_of_its_modules() -> None:
+    code = (
+        "import sys; from zentalk_sim.model import compiled\n"
+        "compiled.activate = lambda: print(sorted({*compiled.FORM.modules} & {*sys.modules}), file=sys.stderr)\n"
+        "from zentalk_sim.experiment.sweep_worker import main; main()"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+    assert found.stderr.strip() == "[]"
 
 
 def test_processes_give_the_same_table_byte_for_byte(study: Sweep, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def command(
     interrupted = False
     try:
         if live is None:
-            if experiment.measure.trace == "full" or "requirements" in experiment.checks:
+            if compiled.needs_sources(experiment.measure.trace, experiment.checks):
                 compiled.withdraw()
             from zentalk_sim.experiment.runner import run_experiment
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from zentalk_sim.experiment.sweep_cell import Cell, CellError, CellResult, code_fingerprint, run_cell
+from zentalk_sim.model import compiled
 
 Task = tuple[Cell, dict[str, Any]]
 Outcome = tuple[Cell, CellResult | CellError]
@@ -62,10 +63,12 @@ class LocalProcesses:
         self.command = [sys.executable, "-m", "zentalk_sim.experiment.sweep_worker"]
         self._lock = Lock()
         self._stopped = False
+        self._environment: dict[str, str] = {}
         self._running: list[subprocess.Popen[bytes]] = []
 
     def __call__(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         left = deque(tasks)
+        self._environment = worker_environment(tasks)
         outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
         threads = [
             Thread(target=self._serve, args=(left, outcomes), daemon=True) for _ in range(min(self.workers, len(tasks)))
@@ -118,10 +121,6 @@ class LocalProcesses:
 
     def _start(self) -> subprocess.Popen[bytes] | None:
         """A fresh worker; None once the sweep has been stopped."""
-        import zentalk_sim
-
-        root = str(Path(zentalk_sim.__file__).parents[1])
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         with self._lock:
             if self._stopped:
                 return None
@@ -129,7 +128,7 @@ class LocalProcesses:
                 self.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": path},
+                env=self._environment,
                 start_new_session=True,
             )
             self._running.append(worker)
@@ -147,6 +146,21 @@ class LocalProcesses:
             for pipe in (worker.stdin, worker.stdout):
                 if pipe is not None:
                     _close(pipe)
+
+
+def worker_environment(tasks: Sequence[Task]) -> dict[str, str]:
+    """What workers for these tasks find in their environment: this process's, and where this code lies.
+
+    Where a task needs sources, all run from them, since a worker that imported one form cannot go over to the other.
+    """
+    import zentalk_sim
+
+    root = str(Path(zentalk_sim.__file__).parents[1])
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    # No cell keeps a trace, whatever its experiment says: a sweep has one table for all runs.
+    if any(compiled.needs_sources("none", mapping.get("checks", ())) for _, mapping in tasks):
+        found[compiled.SWITCH] = "0"
+    return found
 
 
 def _ask(worker: subprocess.Popen[bytes], mapping: dict[str, Any]) -> CellResult | CellError | None:

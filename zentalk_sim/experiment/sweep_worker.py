@@ -1,5 +1,7 @@
 """A worker process of a sweep: a resolved experiment a line on stdin, its result a line on stdout.
 
+Compiled modules are used where there are any, unless the environment switches them off.
+
 It ends with its stdin: when the sweep is done, is interrupted, or was killed without a chance to say so.
 """
 
@@ -13,12 +15,16 @@ from typing import BinaryIO
 
 import msgspec
 
+from zentalk_sim.model import compiled
+
 
 def main() -> None:
     """Serve cells until stdin ends."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # A stray print anywhere must not get between the replies.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # First of all: a module that was imported from sources stays so.
+    compiled.activate()
     tasks: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=_listen, args=(sys.stdin.buffer, tasks), daemon=True).start()
     while True:

@@ -8,6 +8,7 @@ writes goes through an object that compiled code would refuse, so it runs from s
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +65,11 @@ def activate() -> bool:
     if "zentalk_sim.model.kernel" not in sys.modules:
         QUEUE_FORM.activate()
     return False
+
+
+def needs_sources(trace: str, checks: Collection[str]) -> bool:
+    """Whether a run with this ``measure.trace`` and these ``checks`` writes a full trace, which sources alone can."""
+    return trace == "full" or "requirements" in checks
 
 
 def withdraw() -> None:
