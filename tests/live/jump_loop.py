@@ -44,6 +44,10 @@ class JumpLoop(IdleLoop):
         """The time as a clock on this loop has it."""
         return self._began_ns + round(self._now_s * 1e9)
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """See asyncio: without the bound of Python 3.12 and later, which would be over at once."""
+        await super().shutdown_default_executor()
+
     def idle(self, timeout_s: float | None) -> bool:
         """Time jumps to the next timer; where there is none, the loop waits."""
         if timeout_s is None:

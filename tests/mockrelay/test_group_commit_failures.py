@@ -72,6 +72,7 @@ def test_a_relay_that_dies_must_hold_what_it_acknowledged(tmp_path: Path, point:
         sync = next(frame for frame in line.frames if frame["type"] == "SYNC_REQUIRED")
         assert sync["payload"]["pending_count"] == 1, "one copy, however often it was sent"
         relay.driver.stop()
+        store.close()
 
     asyncio.run(body())
 
