@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from zentalk_sim.protocol.codec import payload_size
 from zentalk_sim.protocol.config import Limit, RelayConfig
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.crypto import Crypto
@@ -28,6 +27,7 @@ from zentalk_sim.protocol.effects import (
     SendMany,
 )
 from zentalk_sim.protocol.errors import RATE_LIMITED, ProtocolError
+from zentalk_sim.protocol.frame_sizes import payload_size
 from zentalk_sim.protocol.frames import BinaryFrame, Frame, MessageNew, Payload
 from zentalk_sim.protocol.ratelimit import Refusal, admit
 from zentalk_sim.protocol.records import Notice, Presence, User
