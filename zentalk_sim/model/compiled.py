@@ -23,7 +23,7 @@ _ROOMS: Final = {
         "token_refresh client_connection client_core client_session client client_receipts client_signals backoff "
         "client_queue client_sync crypto store"
     ),
-    "network": "tcp flow link path stall samplers",
+    "network": "tcp flow link path stall samplers losing",
     "model": (
         "calendar native_calendar kernel line websocket device sleep outbox node_effects relay_node recorder ingress "
         "rest_calls rest_line ruled_rest_line ruled_socket workload balancer bus sampler"
