@@ -19,6 +19,7 @@ from zentalk_sim.compiled import cache as cache
 PACKAGE: Final = Path(__file__).resolve().parent.parent
 _ROOMS: Final = {
     "protocol": (
+        "frame_sizes dedup client_host pending "
         "timers streams connection heartbeat pipeline node authentication relay messages mailbox presence topics "
         "token_refresh client_connection client_core client_session client client_receipts client_signals backoff "
         "client_queue client_sync crypto store"

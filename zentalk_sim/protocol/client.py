@@ -17,13 +17,13 @@ from zentalk_sim.protocol.client_core import ClientCore
 from zentalk_sim.protocol.client_effects import Count, Effects, Identity, Rejected
 from zentalk_sim.protocol.client_host import FRAMES
 from zentalk_sim.protocol.client_receipts import READ
-from zentalk_sim.protocol.client_records import Pending
 from zentalk_sim.protocol.client_state import OPEN, ClientState
 from zentalk_sim.protocol.config import ClientConfig
 from zentalk_sim.protocol.crypto import Crypto, Ed25519
 from zentalk_sim.protocol.errors import CloseConnection, ProtocolError
 from zentalk_sim.protocol.frame_sizes import BINARY_HEADER_BYTES, payload_size
 from zentalk_sim.protocol.frames import RELAY_FRAMES, Frame, MessageSend, MessageType, SettableStatus, X3dhHeader
+from zentalk_sim.protocol.pending import Pending
 from zentalk_sim.protocol.streams import Streams
 
 MAX_NAME_CHARACTERS: Final = 128
