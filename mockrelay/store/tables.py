@@ -182,7 +182,7 @@ def _load_messages(database: sqlite3.Connection, store: MemoryStore) -> None:
         "SELECT sender, nonce, message_id, at_us FROM nonces ORDER BY ord"
     ):
         store.nonces.pop((sender, nonce), None)
-        store.nonces[sender, nonce] = (message_id, at_us)
+        store.restore_nonce(sender, nonce, message_id, at_us)
 
 
 def load_notices(database: sqlite3.Connection) -> list[tuple[int, tuple[str, str], Notice]]:

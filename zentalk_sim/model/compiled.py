@@ -30,6 +30,7 @@ _ROOMS: Final = {
         "rest_calls rest_line ruled_rest_line ruled_socket workload balancer bus sampler"
     ),
     "report": "histogram",
+    "experiment": "quantiles",
 }
 MODULES: Final = tuple(f"{room}.{name}" for room, names in _ROOMS.items() for name in names.split())
 """What is compiled. Modules that define msgspec Structs are not: mypyc makes other classes of them."""

@@ -101,6 +101,10 @@ class Node:
         self.away_after_us = config.presence.away_after_ms * 1000
         self.time_window_us = config.auth.time_window_ms * 1000
         self.needs_mac = config.integrity == "require"
+        self.send_limit = config.limits.send_message
+        self.read_limit = config.limits.read_receipt
+        self.nonce_window_us = config.dedup.window_s * 1_000_000
+        self.max_copies = config.mailbox.max_copies
 
     def rebind_streams(self) -> None:
         """Take the streams of the hot path from ``streams`` again, after these were put elsewhere."""

@@ -28,8 +28,10 @@ from zentalk_sim.protocol.records import (
     Presence,
     Session,
     StoreImage,
+    UsedNonce,
     User,
 )
+from zentalk_sim.protocol.timers import NEVER
 
 STORE_AWAY: Final = "the relay's store is away; try again"
 """What SERVICE_UNAVAILABLE says for a store that is away (R-12.2)."""
@@ -51,7 +53,12 @@ class MemoryStore:
         """The index, in order of acceptance."""
         self.mailboxes: dict[DeviceKey, dict[str, Message]] = {}
         self.notices: dict[DeviceKey, list[Notice]] = {}
-        self.nonces: dict[tuple[str, bytes], tuple[str, int]] = OrderedDict()
+        self._oldest_us = NEVER
+        """When the first of the index was accepted; NEVER where that is not known, or nothing is there."""
+        self.nonces: dict[tuple[str, bytes], Message | UsedNonce] = OrderedDict()
+        """(sender, nonce) → the message that used it last; in the order of these uses."""
+        self._nonces_since_us = 0
+        """No use of a nonce that stands there is older."""
         self.conversations: dict[str, tuple[str, str]] = {}
         self.limits: dict[tuple[str, str], LimitState] = {}
         self.presence: dict[str, dict[str, Presence]] = {}
@@ -113,22 +120,37 @@ class MemoryStore:
 
     def add_message(self, message: Message, devices: Iterable[str]) -> None:
         """Store a message and a copy of it for each device; ``""`` where the recipient has none yet."""
-        self.messages[message.id] = message
-        self.seen_ids.add(message.id, message.accepted_us)
-        assert message.body is not None
-        nonce = (message.sender, message.body.nonce)
-        # Taken out first, so that the order of the dictionary stays that of the last use.
-        self.nonces.pop(nonce, None)
-        self.nonces[nonce] = (message.id, message.accepted_us)
+        message_id, accepted_us, recipient, body = message.id, message.accepted_us, message.recipient, message.body
+        assert body is not None
+        self.messages[message_id] = message
+        self.seen_ids.add(message_id, accepted_us)
+        nonce, nonces = (message.sender, body.nonce), self.nonces
+        if nonce in nonces:
+            # Taken out first, so that the order of the dictionary stays that of the last use.
+            del nonces[nonce]
+        nonces[nonce] = message
+        if accepted_us < self._nonces_since_us:
+            self._nonces_since_us = accepted_us
+        copies = message.copies
         for device_id in devices:
-            self.mailboxes.setdefault((message.recipient, device_id), {})[message.id] = message
-            message.copies += 1
-        if not message.copies:
+            key = (recipient, device_id)
+            box = self.mailboxes.get(key)
+            if box is None:
+                box = self.mailboxes[key] = {}
+            box[message_id] = message
+            copies += 1
+        message.copies = copies
+        if not copies:
             message.body = None
+
+    def oldest_us(self) -> int:
+        """When the index's oldest entry was accepted; NEVER where there is none."""
+        if self._oldest_us == NEVER and self.messages:
+            self._oldest_us = self.messages[next(iter(self.messages))].accepted_us
+        return self._oldest_us
 
     def save_message(self, message: Message) -> None:
         """Keep what was changed in a message's index entry."""
-        self.messages[message.id] = message
 
     def mailbox(self, address: str, device_id: str) -> dict[str, Message]:
         """The copies of one device by message id, in the order of their acceptance; not to be changed."""
@@ -154,6 +176,7 @@ class MemoryStore:
     def forget_message(self, message_id: str) -> None:
         """Take an entry out of the index."""
         del self.messages[message_id]
+        self._oldest_us = NEVER
 
     # --- notices -------------------------------------------------------------------------------------
 
@@ -175,15 +198,29 @@ class MemoryStore:
     def nonce_holder(self, sender: str, nonce: bytes, since_us: int) -> str | None:
         """The id of the message that used this nonce at or after ``since_us`` (R-5.5)."""
         found = self.nonces.get((sender, nonce))
-        return found[0] if found and found[1] >= since_us else None
+        return found.id if found is not None and found.accepted_us >= since_us else None
+
+    def restore_nonce(self, sender: str, nonce: bytes, message_id: str, used_us: int) -> None:
+        """Note the last use of a nonce as it was kept, after the index was filled and in the order of uses."""
+        message = self.messages.get(message_id)
+        if message is None or message.accepted_us != used_us:
+            self.nonces[sender, nonce] = UsedNonce(message_id, used_us)
+        else:
+            self.nonces[sender, nonce] = message
 
     def forget_nonces(self, before_us: int) -> None:
         """Drop nonces last used before an instant."""
-        while self.nonces:
-            key = next(iter(self.nonces))
-            if self.nonces[key][1] >= before_us:
+        if before_us <= self._nonces_since_us:
+            return
+        nonces = self.nonces
+        while nonces:
+            key = next(iter(nonces))
+            used_us = nonces[key].accepted_us
+            if used_us >= before_us:
+                self._nonces_since_us = used_us
                 return
-            del self.nonces[key]
+            del nonces[key]
+        self._nonces_since_us = before_us
 
     # --- limits, presence, sessions ------------------------------------------------------------------
 
@@ -271,7 +308,7 @@ class MemoryStore:
             messages=list(self.messages.values()),
             mailboxes=[(a, d, list(box)) for (a, d), box in self.mailboxes.items()],
             notices=[(a, d, kept) for (a, d), kept in self.notices.items()],
-            nonces=[(a, nonce, mid, at) for (a, nonce), (mid, at) in self.nonces.items()],
+            nonces=[(a, nonce, used.id, used.accepted_us) for (a, nonce), used in self.nonces.items()],
             conversations=self.conversations,
             limits=[(operation, scope, state) for (operation, scope), state in self.limits.items()],
             presence=[(a, d, p) for a, devices in self.presence.items() for d, p in devices.items()],
@@ -333,7 +370,7 @@ class MemoryStore:
                 notice.payload = msgspec.convert(notice.payload, RELAY_FRAMES[notice.type])
             store.notices[address, device_id] = kept
         for address, nonce, mid, at in image.nonces:
-            store.nonces[address, nonce] = (mid, at)
+            store.restore_nonce(address, nonce, mid, at)
         for operation, scope, state in image.limits:
             store.limits[operation, scope] = state
         for node, counts in image.node_ips.items():
