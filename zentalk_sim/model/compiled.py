@@ -26,6 +26,7 @@ _ROOMS: Final = {
     ),
     "network": "tcp flow link path stall samplers losing",
     "model": (
+        "sent "
         "calendar native_calendar kernel line websocket device sleep outbox node_effects relay_node recorder ingress "
         "rest_calls rest_line ruled_rest_line ruled_socket workload balancer bus sampler"
     ),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from zentalk_sim.model.recorder import Copy, Sent
+from zentalk_sim.model.sent import Copy, Sent
 from zentalk_sim.protocol.timers import NEVER
 
 CACHE_KIB = 8_192

@@ -8,9 +8,8 @@ A user whose device is off, or whose app is off screen, writes nothing; what it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from math import cos, log1p, pi
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from zentalk_sim.experiment.workload_schema import Workload
 from zentalk_sim.model.habits import Habits, has_habits
@@ -22,10 +21,18 @@ if TYPE_CHECKING:
     from zentalk_sim.model.device import Device
 
 
-@lru_cache(maxsize=4096)
+_MOST_CIPHERTEXTS: Final = 4_096
+_ciphertexts: Final[dict[int, bytes]] = {}
+
+
 def ciphertext(size: int) -> bytes:
-    """A ciphertext of ``size`` bytes."""
-    return bytes(size)
+    """A ciphertext of ``size`` bytes; the same object for many messages."""
+    found = _ciphertexts.get(size)
+    if found is None:
+        if len(_ciphertexts) >= _MOST_CIPHERTEXTS:
+            _ciphertexts.clear()
+        found = _ciphertexts[size] = bytes(size)
+    return found
 
 
 def geometric(mean: float, u: float) -> int:

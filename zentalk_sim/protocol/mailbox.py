@@ -166,7 +166,7 @@ def arm_expiry(node: Node) -> None:
     """Have a timer stand for the oldest entry of the index."""
     if node.expiry_armed:
         return
-    oldest = next(iter(node.store.messages.values()), None)
+    oldest = node.store.oldest()
     if oldest is not None:
         node.expiry_armed = True
         node.timers.arm(oldest.accepted_us + node.config.mailbox.retention_s * 1_000_000, "expire", 0)
@@ -177,7 +177,7 @@ def expire(node: Node, now: int) -> None:
     node.expiry_armed = False
     retention_us = node.config.mailbox.retention_s * 1_000_000
     store = node.store
-    while (message := next(iter(store.messages.values()), None)) is not None:
+    while (message := store.oldest()) is not None:
         if message.accepted_us + retention_us > now:
             break
         if message.copies:

@@ -34,6 +34,7 @@ from zentalk_sim.protocol.frames import (
 from zentalk_sim.protocol.identity import content_hash, conversation_id
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import Message, User
+from zentalk_sim.protocol.timers import NEVER
 
 # Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
 _ACK: Final[type[MessageAck]] = MessageAck
@@ -154,7 +155,8 @@ def deliver(node: Node, message: Message, now: int) -> None:
 def _held(node: Node, message_id: str) -> Message | None:
     """The index entry of an id; the Bloom filter answers first (R-5.6)."""
     store = node.store
-    if not store.seen_ids.may_hold(message_id, store.oldest_us()):
+    oldest = store.oldest()
+    if not store.seen_ids.may_hold(message_id, NEVER if oldest is None else oldest.accepted_us):
         return None
     return store.messages.get(message_id)
 

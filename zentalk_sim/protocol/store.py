@@ -7,7 +7,7 @@ the methods that change something.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final
 
@@ -31,10 +31,13 @@ from zentalk_sim.protocol.records import (
     UsedNonce,
     User,
 )
-from zentalk_sim.protocol.timers import NEVER
 
+NonceKey = tuple[str, bytes]
+"""(sender, nonce)"""
 STORE_AWAY: Final = "the relay's store is away; try again"
 """What SERVICE_UNAVAILABLE says for a store that is away (R-12.2)."""
+_NOBODY: Final[dict[str, Presence]] = {}
+_NOTHING: Final[dict[str, Message]] = {}
 
 
 class MemoryStore:
@@ -48,17 +51,16 @@ class MemoryStore:
         """The 32-byte Ed25519 seed that signs tokens; empty until a relay draws one."""
         self.counters = Counters()
         self.users: dict[str, User] = {}
-        # What leaves from the front is ordered by links: a plain dictionary walks over all that has left before.
-        self.messages: dict[str, Message] = OrderedDict()
+        self.messages: dict[str, Message] = {}
         """The index, in order of acceptance."""
+        # What leaves from the front stands in a queue of keys too: a dictionary walks over all that has left before,
+        # and one with links takes seven times the queue's memory.
+        self._message_ids: deque[str] = deque()
         self.mailboxes: dict[DeviceKey, dict[str, Message]] = {}
         self.notices: dict[DeviceKey, list[Notice]] = {}
-        self._oldest_us = NEVER
-        """When the first of the index was accepted; NEVER where that is not known, or nothing is there."""
-        self.nonces: dict[tuple[str, bytes], Message | UsedNonce] = OrderedDict()
+        self.nonces: dict[NonceKey, Message | UsedNonce] = {}
         """(sender, nonce) → the message that used it last; in the order of these uses."""
-        self._nonces_since_us = 0
-        """No use of a nonce that stands there is older."""
+        self._nonce_keys: deque[NonceKey] = deque()
         self.conversations: dict[str, tuple[str, str]] = {}
         self.limits: dict[tuple[str, str], LimitState] = {}
         self.presence: dict[str, dict[str, Presence]] = {}
@@ -123,14 +125,9 @@ class MemoryStore:
         message_id, accepted_us, recipient, body = message.id, message.accepted_us, message.recipient, message.body
         assert body is not None
         self.messages[message_id] = message
+        self._message_ids.append(message_id)
         self.seen_ids.add(message_id, accepted_us)
-        nonce, nonces = (message.sender, body.nonce), self.nonces
-        if nonce in nonces:
-            # Taken out first, so that the order of the dictionary stays that of the last use.
-            del nonces[nonce]
-        nonces[nonce] = message
-        if accepted_us < self._nonces_since_us:
-            self._nonces_since_us = accepted_us
+        self._use_nonce((message.sender, body.nonce), message)
         copies = message.copies
         for device_id in devices:
             key = (recipient, device_id)
@@ -143,29 +140,37 @@ class MemoryStore:
         if not copies:
             message.body = None
 
-    def oldest_us(self) -> int:
-        """When the index's oldest entry was accepted; NEVER where there is none."""
-        if self._oldest_us == NEVER and self.messages:
-            self._oldest_us = self.messages[next(iter(self.messages))].accepted_us
-        return self._oldest_us
+    def restore_message(self, message: Message) -> None:
+        """Put an entry into the index as it was kept, in order of acceptance; its copies are restored apart."""
+        self.messages[message.id] = message
+        self._message_ids.append(message.id)
+        self.seen_ids.add(message.id, message.accepted_us)
+
+    def oldest(self) -> Message | None:
+        """The index's oldest entry."""
+        ids = self._message_ids
+        return self.messages[ids[0]] if ids else None
 
     def save_message(self, message: Message) -> None:
         """Keep what was changed in a message's index entry."""
 
     def mailbox(self, address: str, device_id: str) -> dict[str, Message]:
         """The copies of one device by message id, in the order of their acceptance; not to be changed."""
-        return self.mailboxes.get((address, device_id), {})
+        box = self.mailboxes.get((address, device_id))
+        return _NOTHING if box is None else box
 
     def remove_copy(self, address: str, device_id: str, message_id: str) -> Message | None:
         """Take a copy out of a mailbox; None where there was none. The body goes with the last copy."""
-        box = self.mailboxes.get((address, device_id))
-        message = box.pop(message_id, None) if box else None
-        if message is None:
+        key = (address, device_id)
+        box = self.mailboxes.get(key)
+        message = None if box is None else box.get(message_id)
+        if box is None or message is None:
             return None
+        del box[message_id]
         if not box:
-            del self.mailboxes[address, device_id]
-        message.copies -= 1
-        if message.copies == 0:
+            del self.mailboxes[key]
+        copies = message.copies = message.copies - 1
+        if copies == 0:
             message.body = None
         return message
 
@@ -176,7 +181,8 @@ class MemoryStore:
     def forget_message(self, message_id: str) -> None:
         """Take an entry out of the index."""
         del self.messages[message_id]
-        self._oldest_us = NEVER
+        # It is the oldest that is forgotten: then this looks no further than the first.
+        self._message_ids.remove(message_id)
 
     # --- notices -------------------------------------------------------------------------------------
 
@@ -203,24 +209,22 @@ class MemoryStore:
     def restore_nonce(self, sender: str, nonce: bytes, message_id: str, used_us: int) -> None:
         """Note the last use of a nonce as it was kept, after the index was filled and in the order of uses."""
         message = self.messages.get(message_id)
-        if message is None or message.accepted_us != used_us:
-            self.nonces[sender, nonce] = UsedNonce(message_id, used_us)
-        else:
-            self.nonces[sender, nonce] = message
+        known = message is not None and message.accepted_us == used_us
+        self._use_nonce((sender, nonce), message if known and message is not None else UsedNonce(message_id, used_us))
+
+    def _use_nonce(self, key: NonceKey, used: Message | UsedNonce) -> None:
+        if key in self.nonces:
+            # Taken out first, so that the order stays that of the last use.
+            del self.nonces[key]
+            self._nonce_keys.remove(key)
+        self.nonces[key] = used
+        self._nonce_keys.append(key)
 
     def forget_nonces(self, before_us: int) -> None:
         """Drop nonces last used before an instant."""
-        if before_us <= self._nonces_since_us:
-            return
-        nonces = self.nonces
-        while nonces:
-            key = next(iter(nonces))
-            used_us = nonces[key].accepted_us
-            if used_us >= before_us:
-                self._nonces_since_us = used_us
-                return
-            del nonces[key]
-        self._nonces_since_us = before_us
+        keys = self._nonce_keys
+        while keys and self.nonces[keys[0]].accepted_us < before_us:
+            del self.nonces[keys.popleft()]
 
     # --- limits, presence, sessions ------------------------------------------------------------------
 
@@ -233,7 +237,8 @@ class MemoryStore:
 
     def connected(self, address: str) -> dict[str, Presence]:
         """The connected devices of a user, in the order of their connecting; not to be changed."""
-        return self.presence.get(address, {})
+        found = self.presence.get(address)
+        return _NOBODY if found is None else found
 
     def set_connected(self, address: str, device_id: str, presence: Presence) -> None:
         """Note a device as connected; a device connected before goes to the end of the order."""
@@ -361,8 +366,7 @@ class MemoryStore:
         store.conversations = image.conversations
         store.shown_status = image.shown_status
         for message in image.messages:
-            store.messages[message.id] = message
-            store.seen_ids.add(message.id, message.accepted_us)
+            store.restore_message(message)
         for address, device_id, ids in image.mailboxes:
             store.mailboxes[address, device_id] = {mid: store.messages[mid] for mid in ids}
         for address, device_id, kept in image.notices:
