@@ -168,4 +168,4 @@ def _only_reschedule(n: Any, conn: Any, now: int) -> None:
 def _() -> list[Patch]:
     """MESSAGE_NEW carries the recipient's address as its sender."""
     original = messages.MessageNew
-    return [(messages, "MessageNew", lambda sender, *rest: original(sender[:-1] + "0", *rest))]
+    return [(messages, "_NEW", lambda sender, *rest: original(sender[:-1] + "0", *rest))]

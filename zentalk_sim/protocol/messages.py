@@ -132,7 +132,7 @@ def _store(
     order = counters.accepted = counters.accepted + 1
     message = _MESSAGE(
         message_id,
-        body.sender,
+        sender.address,
         device_id,
         recipient.address,
         body.conversation_id,
