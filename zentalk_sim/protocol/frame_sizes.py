@@ -74,7 +74,7 @@ def frame_size(frame: Frame) -> int:
     size = _known_size(payload)
     if size < 0:
         return len(_encode(frame))
-    size += _FRAME_BYTES + _length(kind) + _name(frame_id) + _digits(timestamp)
+    size += _FRAME_BYTES + len(kind) + _name(frame_id) + _digits(timestamp)
     if mac is not None:
         size += _MAC_BYTES + _base64(mac)
     if seq is not None:
@@ -125,7 +125,7 @@ def _ping_size(ping: Ping) -> int:
 
 def _send_size(send: MessageSend) -> int:
     to, ciphertext, nonce, kind, conversation, header = _fields(send)
-    size = _SEND_BYTES + _name(to) + _base64(ciphertext) + _base64(nonce) + _length(kind)
+    size = _SEND_BYTES + _name(to) + _base64(ciphertext) + _base64(nonce) + len(kind)
     if conversation is not _UNSET:
         size += _CONVERSATION_BYTES + len(_encode(conversation))
     if header is not _UNSET:
@@ -135,16 +135,12 @@ def _send_size(send: MessageSend) -> int:
 
 def _new_size(new: MessageNew) -> int:
     sender, conversation, ciphertext, nonce, kind, timestamp, header = _fields(new)
-    size = _NEW_BYTES + _name(sender) + _base64(ciphertext) + _base64(nonce) + _length(kind)
+    size = _NEW_BYTES + _name(sender) + _base64(ciphertext) + _base64(nonce) + len(kind)
     # Whoever began the conversation named it, with any characters.
     size += len(_encode(conversation)) + _digits(timestamp)
     if header is not _UNSET:
         size += _HEADER_BYTES + len(_encode(header))
     return size
-
-
-def _length(name: str) -> int:
-    return len(name)
 
 
 def _name(text: str) -> int:
