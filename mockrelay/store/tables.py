@@ -170,8 +170,7 @@ def _load_messages(database: sqlite3.Connection, store: MemoryStore) -> None:
         message = by_order[order] = _message(record)
         message.body = None if body is None else _body(body)
         message.copies = 0
-        store.messages[message.id] = message
-        store.seen_ids.add(message.id, message.accepted_us)
+        store.restore_message(message)
     for order, address, device_id in database.execute("SELECT ord, address, device_id FROM copies ORDER BY ord"):
         message = by_order[order]
         if message.body is None:
@@ -181,8 +180,7 @@ def _load_messages(database: sqlite3.Connection, store: MemoryStore) -> None:
     for sender, nonce, message_id, at_us in database.execute(
         "SELECT sender, nonce, message_id, at_us FROM nonces ORDER BY ord"
     ):
-        store.nonces.pop((sender, nonce), None)
-        store.nonces[sender, nonce] = (message_id, at_us)
+        store.restore_nonce(sender, nonce, message_id, at_us)
 
 
 def load_notices(database: sqlite3.Connection) -> list[tuple[int, tuple[str, str], Notice]]:

@@ -10,12 +10,12 @@ from mockrelay.certify.reference import ReferenceApp
 from zentalk_sim.protocol.client import Client
 from zentalk_sim.protocol.client_effects import CloseSocket, Effects, Identity
 from zentalk_sim.protocol.client_queue import Outbox
-from zentalk_sim.protocol.client_records import Pending
 from zentalk_sim.protocol.client_signals import Signals
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.client_sync import Inbox
 from zentalk_sim.protocol.config import BackoffConfig, ClientConfig
 from zentalk_sim.protocol.frames import Frame, MessageNew, Payload, Topics, TypingSignal
+from zentalk_sim.protocol.pending import Pending
 from zentalk_sim.protocol.streams import Streams
 
 

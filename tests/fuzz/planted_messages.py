@@ -45,9 +45,9 @@ def _() -> list[Patch]:
     def store_copies(n: Any, message: Any, recipient: Any, devices: list[str]) -> None:
         true = n.config
         box = msgspec.structs.replace(true.mailbox, max_copies=true.mailbox.max_copies + 1)
-        n.config = msgspec.structs.replace(true, mailbox=box)
+        n.configure(msgspec.structs.replace(true, mailbox=box))
         original(n, message, recipient, devices)
-        n.config = true
+        n.configure(true)
 
     return [(mailbox, "store_copies", store_copies)]
 
@@ -96,7 +96,7 @@ def _() -> list[Patch]:
 
     def confirm(n: Any, user: Any, device_id: str, message: Any, now: int) -> bool:
         if device_id in message.delivered_to:
-            message.delivered_to.remove(device_id)
+            message.delivered_to = tuple(d for d in message.delivered_to if d != device_id)
         return original(n, user, device_id, message, now)
 
     return [(mailbox, "confirm", confirm)]
@@ -168,4 +168,4 @@ def _only_reschedule(n: Any, conn: Any, now: int) -> None:
 def _() -> list[Patch]:
     """MESSAGE_NEW carries the recipient's address as its sender."""
     original = messages.MessageNew
-    return [(messages, "MessageNew", lambda sender, *rest: original(sender[:-1] + "0", *rest))]
+    return [(messages, "_NEW", lambda sender, *rest: original(sender[:-1] + "0", *rest))]

@@ -19,6 +19,7 @@ from zentalk_sim.experiment.runner import simulate
 from zentalk_sim.model.message_spill import MessageSpill
 from zentalk_sim.model.recorder import COLD_US, MOST_IN_MEMORY, Recorder, Sent
 from zentalk_sim.model.world import World
+from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.report.results import Results
 from zentalk_sim.trace.tables import SCHEMAS, TableWriter
 
@@ -180,7 +181,7 @@ def test_the_messages_can_be_looked_through_while_some_are_on_disk() -> None:
     book.read(sent[5])
     found = list(book.recorder.messages_sent())
     assert [message.id for message in found] == sent
-    assert [message.id for message in found if message.copies[PHONE].read_us is not None] == [sent[5]]
+    assert [message.id for message in found if message.copies[PHONE].read_us != NEVER] == [sent[5]]
     book.close()
 
 

@@ -17,7 +17,7 @@ FAR = Constant(50.0)
 """50 ms each way: SRTT 100 ms, RTO 300 ms."""
 
 
-class Losing:
+class Losing(LossModel):
     """Loses the segments of the given numbers, counted from 1 in the order they are sent, retransmissions too."""
 
     def __init__(self, *numbers: int, all_until: int = 0) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.network.support import FAR, MS, S, connection
+from zentalk_sim.network.link import Side
 from zentalk_sim.network.profile import OneWay
 
 SEGMENT = 1460
@@ -90,3 +94,15 @@ def test_a_link_without_loss_or_limit_has_no_window() -> None:
     alice = connection(latency=FAR)
     assert not alice.profile.needs_size
     assert alice.carry_up(1000 * SEGMENT, 0) == 50 * MS
+
+
+@given(rate=st.integers(1, 10**11), wire_bytes=st.integers(1, 1_000_000))
+def test_the_time_that_bytes_take_must_be_exact_to_the_nanosecond(rate: int, wire_bytes: int) -> None:
+    side = Side(OneWay(latency=FAR, rate_bit_per_s=rate))
+    assert side.took_ns(wire_bytes) == wire_bytes * 8 * 10**9 // rate
+
+
+def test_parts_of_a_microsecond_must_add_up_and_only_arrivals_be_rounded() -> None:
+    """40 + 1 bytes at 1 Gbit/s are 328 ns: three of them leave after 1, 1 and 1 µs, the fourth after 2."""
+    alice = connection(rate_bit_per_s=1_000_000_000)
+    assert [alice.carry_up(1, 0) - 50 * MS for _ in range(4)] == [1, 1, 1, 2]

@@ -7,8 +7,8 @@ import pytest
 from fake_relay import BOB, FakeRelay, S, config
 
 from zentalk_sim.protocol.client_effects import Failed, Fetch, NeedRekey
-from zentalk_sim.protocol.client_records import REKEY
 from zentalk_sim.protocol.frames import Frame, X3dhHeader
+from zentalk_sim.protocol.pending import REKEY
 
 QUICK = {"jitter": 0}
 

@@ -14,6 +14,7 @@ from fake_relay import (
 )
 
 from zentalk_sim.protocol.client_effects import Connect
+from zentalk_sim.protocol.client_records import PendingImage
 from zentalk_sim.protocol.client_state import ClientState
 
 
@@ -93,7 +94,7 @@ def test_a_snapshot_does_not_disturb_and_both_go_on_alike() -> None:
     other = _reborn(relay)
     assert relay.send("after") == other.send("after")
     one, two = relay.client.outbox.queue[-1], other.client.outbox.queue[-1]
-    assert one == two
+    assert PendingImage.of(one) == PendingImage.of(two)
 
 
 def test_an_unused_clients_snapshot_restores_to_an_unused_client() -> None:

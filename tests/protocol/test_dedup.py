@@ -12,6 +12,7 @@ from zentalk_sim.protocol.config import DedupConfig, Limit, Limits
 from zentalk_sim.protocol.dedup import SeenIds
 from zentalk_sim.protocol.identity import conversation_id
 from zentalk_sim.protocol.relay import Relay
+from zentalk_sim.protocol.timers import NEVER
 
 NONCE = b64(bytes(range(12)))
 
@@ -201,7 +202,7 @@ def test_the_filter_must_remember_between_24_and_48_h_and_then_leave_it_to_the_i
     assert not seen.may_hold(uuid(1), day), "gone from the filter, and the index holds nothing older"
     assert seen.may_hold(uuid(1), day - 1), "the index holds older ids, so it is to be asked"
     assert seen.may_hold(uuid(3), day)
-    assert not seen.may_hold(uuid(9), None), "an empty index holds nothing"
+    assert not seen.may_hold(uuid(9), NEVER), "an empty index holds nothing"
 
 
 @pytest.mark.requirement("R-5.6")

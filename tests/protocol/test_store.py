@@ -19,7 +19,7 @@ TWO = "22222222-2222-4222-8222-222222222222"
 
 def message(message_id: str, at_us: int = 0, nonce: int = 0) -> Message:
     body = MessageNew(ALICE, "conv", b"", bytes([nonce]) * 12, "text", at_us // 1000)
-    return Message(message_id, ALICE, "d", BOB, "conv", b"h", at_us, 1, 1, body, 0, [])
+    return Message(message_id, ALICE, "d", BOB, "conv", b"h", at_us, 1, 1, body, 0)
 
 
 def test_the_body_must_go_with_the_last_copy() -> None:
@@ -57,6 +57,22 @@ def test_nonces_must_be_forgotten_in_the_order_of_their_last_use() -> None:
     assert list(store.nonces) == [(ALICE, bytes([1]) * 12)]
     store.forget_nonces(31)
     assert store.nonces == {}
+
+
+@pytest.mark.requirement("R-5.5")
+def test_a_nonce_must_be_restored_though_the_index_has_forgotten_its_message() -> None:
+    store = MemoryStore()
+    store.add_message(message(ONE, 10, nonce=1), [])
+    store.add_message(message(TWO, 20, nonce=2), [])
+    assert store.oldest() is store.messages[ONE]
+    store.forget_message(ONE)
+    assert store.oldest() is store.messages[TWO]
+    store.forget_message(TWO)
+    assert store.oldest() is None
+    again = MemoryStore.restored(store.snapshot())
+    assert [again.nonce_holder(ALICE, bytes([n]) * 12, 0) for n in (1, 2, 3)] == [ONE, TWO, None]
+    again.forget_nonces(15)
+    assert list(again.nonces) == [(ALICE, bytes([2]) * 12)]
 
 
 def test_only_the_connection_that_holds_the_place_must_give_it_up() -> None:

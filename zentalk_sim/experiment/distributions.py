@@ -6,15 +6,17 @@ changing a distribution never moves the draws that follow. Nothing here keeps st
 
 from __future__ import annotations
 
-from math import exp, log1p
-from statistics import NormalDist
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
-_INVERSE = NormalDist().inv_cdf
-_HALF_STEP = 2.0**-54
-"""Keeps a uniform in [0, 1) of 53 bits away from 0, where the normal's quantile has no value."""
+from zentalk_sim.experiment.quantiles import (
+    ConstantQuantile,
+    ExponentialQuantile,
+    LognormalQuantile,
+    Quantile,
+    UniformQuantile,
+)
 
 TimeUs = Annotated[int, Meta(ge=0)]
 PositiveUs = Annotated[int, Meta(ge=1)]
@@ -22,17 +24,16 @@ PositiveBytes = Annotated[int, Meta(ge=1)]
 Sigma = Annotated[float, Meta(ge=0, le=10)]
 
 
-def _normal(u: float) -> float:
-    """The standard normal's quantile at ``u`` in [0, 1)."""
-    return _INVERSE(max(u, _HALF_STEP))
-
-
 class _Kind(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
     """A distribution, named by its ``kind``."""
 
+    def worked_out(self) -> Quantile:
+        """The quantile function, for many draws."""
+        raise NotImplementedError
+
     def quantile(self, u: float) -> int:
         """The value below which a share ``u`` in [0, 1) of the draws lies."""
-        raise NotImplementedError
+        return self.worked_out().at(u)
 
     def fault(self) -> tuple[str, str] | None:
         """What contradicts itself in the parameters, as (field, message); None if they fit."""
@@ -45,8 +46,8 @@ class ConstantTime(_Kind, frozen=True, kw_only=True, tag="constant"):
     value_us: TimeUs
     """The time."""
 
-    def quantile(self, u: float) -> int:
-        return self.value_us
+    def worked_out(self) -> Quantile:
+        return ConstantQuantile(self.value_us)
 
 
 class UniformTime(_Kind, frozen=True, kw_only=True, tag="uniform"):
@@ -57,8 +58,8 @@ class UniformTime(_Kind, frozen=True, kw_only=True, tag="uniform"):
     high_us: TimeUs
     """The longest time."""
 
-    def quantile(self, u: float) -> int:
-        return self.low_us + int(u * (self.high_us - self.low_us + 1))
+    def worked_out(self) -> Quantile:
+        return UniformQuantile(self.low_us, self.high_us)
 
     def fault(self) -> tuple[str, str] | None:
         return ("high_us", "`high` is below `low`") if self.high_us < self.low_us else None
@@ -70,8 +71,8 @@ class ExponentialTime(_Kind, frozen=True, kw_only=True, tag="exponential"):
     mean_us: PositiveUs
     """The mean time."""
 
-    def quantile(self, u: float) -> int:
-        return int(-self.mean_us * log1p(-u))
+    def worked_out(self) -> Quantile:
+        return ExponentialQuantile(self.mean_us)
 
 
 class LognormalTime(_Kind, frozen=True, kw_only=True, tag="lognormal"):
@@ -82,8 +83,8 @@ class LognormalTime(_Kind, frozen=True, kw_only=True, tag="lognormal"):
     sigma: Sigma = 1.0
     """Standard deviation of the natural logarithm."""
 
-    def quantile(self, u: float) -> int:
-        return int(self.median_us * exp(self.sigma * _normal(u)))
+    def worked_out(self) -> Quantile:
+        return LognormalQuantile(self.median_us, self.sigma)
 
 
 class ConstantSize(_Kind, frozen=True, kw_only=True, tag="constant"):
@@ -92,8 +93,8 @@ class ConstantSize(_Kind, frozen=True, kw_only=True, tag="constant"):
     value_bytes: PositiveBytes
     """The size."""
 
-    def quantile(self, u: float) -> int:
-        return self.value_bytes
+    def worked_out(self) -> Quantile:
+        return ConstantQuantile(self.value_bytes)
 
     @property
     def largest_bytes(self) -> int:
@@ -108,8 +109,8 @@ class UniformSize(_Kind, frozen=True, kw_only=True, tag="uniform"):
     high_bytes: PositiveBytes
     """The largest size."""
 
-    def quantile(self, u: float) -> int:
-        return self.low_bytes + int(u * (self.high_bytes - self.low_bytes + 1))
+    def worked_out(self) -> Quantile:
+        return UniformQuantile(self.low_bytes, self.high_bytes)
 
     def fault(self) -> tuple[str, str] | None:
         return ("high_bytes", "`high` is below `low`") if self.high_bytes < self.low_bytes else None
@@ -131,8 +132,8 @@ class LognormalSize(_Kind, frozen=True, kw_only=True, tag="lognormal"):
     max_bytes: PositiveBytes = 16_384
     """Larger draws become this size."""
 
-    def quantile(self, u: float) -> int:
-        return min(self.max_bytes, max(self.min_bytes, int(self.median_bytes * exp(self.sigma * _normal(u)))))
+    def worked_out(self) -> Quantile:
+        return LognormalQuantile(self.median_bytes, self.sigma, self.min_bytes, self.max_bytes)
 
     def fault(self) -> tuple[str, str] | None:
         return ("max_bytes", "`max` is below `min`") if self.max_bytes < self.min_bytes else None

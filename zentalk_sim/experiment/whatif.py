@@ -181,7 +181,7 @@ class RelivedWorld(World):
                 accepted_us=message.accepted_us + later_us,
                 body=msgspec.structs.replace(message.body, timestamp=message.body.timestamp + later_us // 1000),
                 copies=0,
-                delivered_to=list(message.delivered_to),
+                delivered_to=tuple(message.delivered_to),
             )
             self.store.add_message(carried, waiting.copies[message.id])
             self.store.set_conversation(carried.conversation_id, (carried.sender, carried.recipient))

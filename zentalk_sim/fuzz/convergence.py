@@ -15,6 +15,7 @@ from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.world import World
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.errors import CloseCode
+from zentalk_sim.protocol.timers import NEVER
 
 if TYPE_CHECKING:
     from zentalk_sim.fuzz.acts import Acts
@@ -109,6 +110,6 @@ class Convergence:
             if message.outcome != "acked":
                 continue
             for device_id, copy in message.copies.items():
-                if copy.shown_us is None and copy.dropped is None and device_id not in removed:
+                if copy.shown_us == NEVER and copy.dropped is None and device_id not in removed:
                     found.append(f"shown: {message.id} was acknowledged, and device {device_id} never showed it")
         return found

@@ -6,7 +6,7 @@ outage; the look at each mailbox every 30 s makes up for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from zentalk_sim.model.kernel import Kernel
@@ -45,7 +45,9 @@ class Bus:
         self._stream = stream
         self.outages = 0
         """Outages that hold at present; they may overlap."""
-        self._kernel = kernel
+        self._calendar = kernel.calendar
+        self._when_carried: Callable[[tuple[Listener, int, BusEvent]], None] = self._deliver
+        """``_deliver``, bound once rather than for every entry of the queue."""
         self._nodes = nodes
         self._latency_us = latency_us
         self._last_us: dict[tuple[str, str], int] = {}
@@ -60,14 +62,19 @@ class Bus:
             self.lost += 1
             return
         pair = (source, target)
-        at_us = max(self._kernel.now + self._latency_us, self._last_us.get(pair, 0) + 1)
+        calendar = self._calendar
+        at_us = calendar.now + self._latency_us
+        last_us = self._last_us.get(pair, 0)
+        if at_us <= last_us:
+            at_us = last_us + 1
         self._last_us[pair] = at_us
-        self._kernel.call_at(at_us, self._deliver, node, node.epoch, event)
+        calendar.call_one(at_us, self._when_carried, (node, node.epoch, event))
 
     def _drops(self) -> bool:
         return bool(self._loss) and self._stream is not None and self._stream.uniform() < self._loss
 
-    def _deliver(self, node: Listener, epoch: int, event: BusEvent) -> None:
+    def _deliver(self, carried: tuple[Listener, int, BusEvent]) -> None:
+        node, epoch, event = carried
         if not node.up or node.epoch != epoch:
             self.lost += 1
             return

@@ -20,16 +20,19 @@ from zentalk_sim.compiled import cache as cache
 PACKAGE: Final = Path(__file__).resolve().parent.parent
 _ROOMS: Final = {
     "protocol": (
+        "frame_sizes dedup client_host pending "
         "timers streams connection heartbeat pipeline node authentication relay messages mailbox presence topics "
         "token_refresh client_connection client_core client_session client client_receipts client_signals backoff "
         "client_queue client_sync crypto store"
     ),
-    "network": "tcp flow link path stall samplers",
+    "network": "tcp flow link path stall samplers losing",
     "model": (
+        "sent "
         "calendar native_calendar kernel line websocket device sleep outbox node_effects relay_node recorder ingress "
         "rest_calls rest_line ruled_rest_line ruled_socket workload balancer bus sampler"
     ),
     "report": "histogram",
+    "experiment": "quantiles",
 }
 MODULES: Final = tuple(f"{room}.{name}" for room, names in _ROOMS.items() for name in names.split())
 """What is compiled. Modules that define msgspec Structs are not: mypyc makes other classes of them."""

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 
 import msgspec
 
-from zentalk_sim.model.recorder import Copy, Sent
+from zentalk_sim.model.sent import Copy, Sent
+from zentalk_sim.protocol.timers import NEVER
 
 CACHE_KIB = 8_192
 """What the database keeps in memory."""
@@ -119,13 +120,13 @@ class MessageSpill:
         return message
 
 
-def _since(sent_us: int, at_us: int | None) -> int | None:
-    """An instant as what it is after the sending: a smaller number, which takes fewer bytes."""
-    return None if at_us is None else at_us - sent_us
+def _since(sent_us: int, at_us: int) -> int | None:
+    """An instant as what it is after the sending: a smaller number, which takes fewer bytes. None for NEVER."""
+    return None if at_us == NEVER else at_us - sent_us
 
 
-def _at(sent_us: int, after_us: int | None) -> int | None:
-    return None if after_us is None else sent_us + after_us
+def _at(sent_us: int, after_us: int | None) -> int:
+    return NEVER if after_us is None else sent_us + after_us
 
 
 @contextmanager

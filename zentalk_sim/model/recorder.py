@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from zentalk_sim.model.sent import Copy as Copy
+from zentalk_sim.model.sent import Sent as Sent
 from zentalk_sim.protocol.effects import Note
 from zentalk_sim.protocol.node import Facts
+from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.report.histogram import Histogram
 from zentalk_sim.trace.digest import Digest
 from zentalk_sim.trace.tables import TableWriter
@@ -27,67 +30,20 @@ MOST_IN_MEMORY: Final = 32_768
 """Messages that a run holds in memory, some 25 MB; a run with fewer makes no file for them."""
 COLD_US: Final = 3_600_000_000
 """After this long a message leaves memory whether or not anything is still expected of it."""
-_DROPPED = "copies.dropped."
-_RELAY_NAMES = {"messages.duplicate": "messages.sent_again"}
+_DROPPED: Final = "copies.dropped."
+_RELAY_NAMES: Final = {"messages.duplicate": "messages.sent_again"}
 """The relay's duplicates are sends it had accepted before; ``messages.duplicate`` is what a device had shown before."""
-
-
-class Copy:
-    """A message's copy for one device."""
-
-    __slots__ = ("dropped", "pushed_us", "read_us", "received_us", "shown_us", "via")
-
-    def __init__(self) -> None:
-        self.pushed_us: int | None = None
-        self.shown_us: int | None = None
-        self.received_us: int | None = None
-        self.read_us: int | None = None
-        self.via: str | None = None
-        self.dropped: str | None = None
-
-
-class Sent:
-    """A message that an application handed to its client."""
-
-    __slots__ = (
-        "acked_us",
-        "bytes",
-        "copies",
-        "id",
-        "number",
-        "outcome",
-        "recipient",
-        "retries",
-        "sender",
-        "sent_us",
-        "stored",
-    )
-
-    def __init__(self, number: int, message_id: str, sender: str, recipient: str, size: int, now_us: int) -> None:
-        self.number = number
-        """Counts the messages in the order of sending."""
-        self.id = message_id
-        self.sender = sender
-        self.recipient = recipient
-        self.bytes = size
-        self.sent_us = now_us
-        self.acked_us: int | None = None
-        self.outcome: str | None = None
-        """acked, rejected or failed: whatever came first; None until then."""
-        self.retries = -1
-        """Transmissions beyond the first; -1 until there was one."""
-        self.stored = False
-        self.copies: dict[str, Copy] = {}
-
-    def is_over(self) -> bool:
-        """Whether nothing more is expected of it but that somebody reads it."""
-        if self.outcome is None:
-            return False
-        if self.stored:
-            for copy in self.copies.values():
-                if copy.received_us is None and copy.dropped is None:
-                    return False
-        return True
+_STORED: Final = 1
+_CONFIRMED: Final = 2
+_READ: Final = 3
+_COUNTED: Final = 4
+_KINDS: Final = {
+    "copies.stored": _STORED,
+    "copies.confirmed": _CONFIRMED,
+    "messages.read": _READ,
+    "messages.delivered": _COUNTED,
+}
+"""The facts that each message brings, as numbers: compiled, texts are compared character by character."""
 
 
 class Recorder(Facts):
@@ -141,6 +97,8 @@ class Recorder(Facts):
         self.clock: Calendar | None = None
         """Where ``tell`` takes the time from."""
         self._rtt = self.metrics["rtt_ms"]
+        self._acks = self.metrics["ack_latency_ms"]
+        self._deliveries = self.metrics["delivery_latency_ms"]
         self._plain: set[str] = set()
         """Facts that are counts and nothing else, by name, as they are met."""
         self._sent: dict[str, Sent] = {}
@@ -241,12 +199,13 @@ class Recorder(Facts):
     def acked(self, message_id: str, now: int) -> None:
         """A sender got its MESSAGE_ACK."""
         message = self._find(message_id)
-        if message is None or message.acked_us is not None:
+        if message is None or message.acked_us != NEVER:
             return
         message.acked_us = now
         if message.outcome is None:
             message.outcome = "acked"
-            self.observe("ack_latency_ms", now - message.sent_us, message.sent_us)
+            if message.sent_us >= self.measured_from_us:
+                self._acks.record(now - message.sent_us)
 
     def settled(self, message_id: str, outcome: str) -> None:
         """A sender's client rejected or gave up a message; what was settled before stays so."""
@@ -257,7 +216,7 @@ class Recorder(Facts):
     def pushed(self, message_id: str, device_id: str, now: int) -> None:
         """A relay sent MESSAGE_NEW to a device."""
         copy = self._copy(message_id, device_id)
-        if copy is not None and copy.pushed_us is None:
+        if copy is not None and copy.pushed_us == NEVER:
             copy.pushed_us = now
 
     def shown(self, message_id: str, device_id: str, via: str, now: int) -> None:
@@ -265,13 +224,14 @@ class Recorder(Facts):
         self.counts["messages.shown"] += 1
         message = self._find(message_id)
         copy = message.copies.get(device_id) if message is not None else None
-        if message is None or copy is None or copy.shown_us is not None:
+        if message is None or copy is None or copy.shown_us != NEVER:
             return
         copy.shown_us = now
         copy.via = via
-        latency = now - message.sent_us
-        self.observe("delivery_latency_ms", latency, message.sent_us)
-        self.observe("delivery_latency_ms." + via, latency, message.sent_us)
+        if message.sent_us >= self.measured_from_us:
+            latency_us = now - message.sent_us
+            self._deliveries.record(latency_us)
+            self.metrics["delivery_latency_ms." + via].record(latency_us)
 
     def _copy(self, message_id: str | None, device_id: str | None) -> Copy | None:
         message = self._find(message_id)
@@ -303,23 +263,27 @@ class Recorder(Facts):
             if value_us is not None:
                 self.observe("rtt_ms", value_us, now)
             return
+        kind = _KINDS.get(name, 0)
+        if kind:
+            self.counts[name] += count
+            if kind == _STORED:
+                self.copies_pending += count
+                message = self._find(message_id)
+                if message is not None:
+                    message.stored = True
+            elif kind == _CONFIRMED:
+                self.copies_pending -= count
+                copy = self._copy(message_id, device_id)
+                if copy is not None:
+                    copy.received_us = now
+            elif kind == _READ:
+                copy = self._copy(message_id, device_id)
+                if copy is not None and copy.read_us == NEVER:
+                    copy.read_us = now
+            return
         name = _RELAY_NAMES.get(name, name)
         self.counts[name] = self.counts.get(name, 0) + count
-        if name == "copies.stored":
-            self.copies_pending += count
-            message = self._find(message_id)
-            if message is not None:
-                message.stored = True
-        elif name == "copies.confirmed":
-            self.copies_pending -= count
-            copy = self._copy(message_id, device_id)
-            if copy is not None:
-                copy.received_us = now
-        elif name == "messages.read":
-            copy = self._copy(message_id, device_id)
-            if copy is not None and copy.read_us is None:
-                copy.read_us = now
-        elif name.startswith(_DROPPED):
+        if name.startswith(_DROPPED):
             self.copies_pending -= count
             copy = self._copy(message_id, device_id)
             if copy is not None:
@@ -349,14 +313,14 @@ class Recorder(Facts):
         delivery = acks = 0
         for message in self.messages_sent():
             if self.presumes_stored:
-                message.stored = message.acked_us is not None
+                message.stored = message.acked_us != NEVER
             outcome = message.outcome or "unacked"
             outcomes[outcome] += 1
             self.counts["messages.failed_but_stored"] += outcome == "failed" and message.stored
             measured = message.sent_us >= self.measured_from_us
             acks += measured and outcome == "unacked"
             for device_id, copy in message.copies.items():
-                delivery += measured and copy.shown_us is None and (message.stored or outcome == "unacked")
+                delivery += measured and copy.shown_us == NEVER and (message.stored or outcome == "unacked")
                 row = self._message_row(message, device_id, copy, outcome)
                 self.messages.append(row)
                 self.digest.row("messages", row)
@@ -375,12 +339,12 @@ class Recorder(Facts):
 
     @staticmethod
     def _message_row(message: Sent, device_id: str, copy: Copy, outcome: str) -> tuple[object, ...]:
-        if copy.shown_us is not None:
+        if copy.shown_us != NEVER:
             outcome = "shown"
         elif copy.dropped is not None:
             outcome = "dropped_" + copy.dropped
         elif message.stored:
-            outcome = "pending" if copy.received_us is None else "received"
+            outcome = "pending" if copy.received_us == NEVER else "received"
         return (
             message.id,
             message.sender,
@@ -388,12 +352,16 @@ class Recorder(Facts):
             device_id,
             message.bytes,
             message.sent_us,
-            message.acked_us,
-            copy.pushed_us,
-            copy.shown_us,
-            copy.received_us,
-            copy.read_us,
+            _or_none(message.acked_us),
+            _or_none(copy.pushed_us),
+            _or_none(copy.shown_us),
+            _or_none(copy.received_us),
+            _or_none(copy.read_us),
             outcome,
             copy.via,
             max(0, message.retries),
         )
+
+
+def _or_none(at_us: int) -> int | None:
+    return None if at_us == NEVER else at_us

@@ -16,6 +16,7 @@ from zentalk_sim.faults.passing import Direction, Messages, body_of, named, payl
 from zentalk_sim.faults.verdicts import name_of
 from zentalk_sim.faults.vocabulary import EVENTS
 from zentalk_sim.protocol import codec
+from zentalk_sim.protocol.frame_sizes import frame_size
 from zentalk_sim.protocol.frames import BinaryFrame, Frame
 from zentalk_sim.protocol.rest_types import Request
 
@@ -51,7 +52,7 @@ def raw_of(message: Message) -> tuple[bytes, bool]:
 
 def size_of(message: Message) -> int:
     """Bytes of a message."""
-    return codec.frame_size(message) if isinstance(message, Frame) else len(raw_of(message)[0])
+    return frame_size(message) if isinstance(message, Frame) else len(raw_of(message)[0])
 
 
 def message_of(data: bytes, binary: bool) -> Message:

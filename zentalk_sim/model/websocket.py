@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zentalk_sim.model.line import TLS_RECORD_BYTES, Line
 from zentalk_sim.protocol import codec
+from zentalk_sim.protocol.frame_sizes import frame_size
 from zentalk_sim.protocol.frames import BinaryFrame, Frame
 from zentalk_sim.protocol.timers import NEVER
 from zentalk_sim.protocol.upgrade import PATH, SUBPROTOCOL, UpgradeRequest
@@ -148,7 +149,7 @@ class WebSocket(Line):
         if self._wire:
             data, size = _encoded(frame)
         if device.needs_size or self.holds:
-            size = on_the_wire(size or codec.frame_size(frame), masked=True)
+            size = on_the_wire(size or frame_size(frame), masked=True)
         self.carry_up(size, _FRAME_AT_NODE, data)
 
     def _frame_at_node(self, data: Any) -> None:
@@ -208,7 +209,7 @@ class WebSocket(Line):
         if self._wire:
             data, size = _encoded(frame)
         if device.needs_size or self.holds:
-            size = on_the_wire(size or codec.frame_size(frame), masked=False)
+            size = on_the_wire(size or frame_size(frame), masked=False)
         self.carry_down(size, _FRAME_AT_DEVICE, data)
         if self._outbox is not None:
             self._check_outbox()

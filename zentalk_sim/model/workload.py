@@ -7,9 +7,9 @@ A user whose device is off, or whose app is off screen, writes nothing; what it 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
 from math import cos, log1p, pi
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from zentalk_sim.experiment.workload_schema import Workload
 from zentalk_sim.model.habits import Habits, has_habits
@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from zentalk_sim.model.device import Device
 
 
-@lru_cache(maxsize=4096)
+_MOST_CIPHERTEXTS: Final = 4_096
+_ciphertexts: Final[dict[int, bytes]] = {}
+
+
 def ciphertext(size: int) -> bytes:
-    """A ciphertext of ``size`` bytes."""
-    return bytes(size)
+    """A ciphertext of ``size`` bytes; the same object for many messages."""
+    found = _ciphertexts.get(size)
+    if found is None:
+        if len(_ciphertexts) >= _MOST_CIPHERTEXTS:
+            _ciphertexts.clear()
+        found = _ciphertexts[size] = bytes(size)
+    return found
 
 
 def geometric(mean: float, u: float) -> int:
@@ -38,17 +46,22 @@ class Conduct:
     def __init__(self, workload: Workload, kernel: Kernel, people: list[Person], streams: Streams) -> None:
         self._workload = workload
         self._kernel = kernel
+        self._calendar = kernel.calendar
         self._start_us = kernel.now
         self._people = people
         self._streams = streams
-        self._gap = workload.messages.gap
-        self._size = workload.messages.size
+        gap = workload.messages.gap
+        self._gap = None if gap is None else gap.worked_out()
+        self._size = workload.messages.size.worked_out()
         self._read_probability = workload.reads.probability
-        self._read_delay = workload.reads.delay
+        self._read_delay = workload.reads.delay.worked_out()
         self._ramp_us = workload.start.ramp_us
         self._diurnal = workload.diurnal if workload.pattern == "diurnal" else None
         self._burst = workload.burst if workload.pattern == "bursty" else None
         self._has_habits = has_habits(workload)
+        # Bound once rather than for every entry of the queue.
+        self._when_due: Callable[[Device], None] = self._send
+        self._when_read: Callable[[tuple[Device, str]], None] = self._read
         self.is_over = False
         """Nobody sends any more; what is under way goes on."""
         self._unread: dict[int, list[str]] = {}
@@ -76,14 +89,15 @@ class Conduct:
     def _next(self, device: Device) -> None:
         assert device.sending is not None
         assert self._gap is not None
-        gap_us = self._gap.quantile(device.sending.uniform())
+        gap_us = self._gap.at(device.sending.uniform())
         if self._diurnal is not None:
             # As often as at the day's peak; `_is_due` thins it out.
             gap_us = int(gap_us / (1.0 + self._diurnal.depth))
         elif self._burst is not None:
             gap_us = int(gap_us * self._burst.mean_messages)
         # A gap of zero would stop the clock; one microsecond is the least that time can go on.
-        self._kernel.call_at(self._kernel.now + max(1, gap_us), self._send, device)
+        calendar = self._calendar
+        calendar.call_one(calendar.now + (gap_us if gap_us > 1 else 1), self._when_due, device)
 
     def _is_due(self, device: Device) -> bool:
         """Whether the day's course has a message sent at this instant (thinning, after Lewis and Shedler)."""
@@ -101,7 +115,7 @@ class Conduct:
         if self._is_due(device):
             contacts = device.member.person.contacts
             to = self._people[contacts[device.sending.between(0, len(contacts) - 1)]]
-            size = self._size.quantile(device.sending.uniform())
+            size = self._size.at(device.sending.uniform())
             left = 0 if self._burst is None else geometric(self._burst.mean_messages, device.sending.uniform()) - 1
             self._write(device, to, size, left)
         self._next(device)
@@ -130,7 +144,7 @@ class Conduct:
             assert device.sending is not None
             assert self._burst is not None
             gap_us = self._burst.gap.quantile(device.sending.uniform())
-            size = self._size.quantile(device.sending.uniform())
+            size = self._size.at(device.sending.uniform())
             self._kernel.call_at(self._kernel.now + max(1, gap_us), self._write, device, to, size, left - 1)
 
     @staticmethod
@@ -147,10 +161,12 @@ class Conduct:
         if device.reading is None:
             device.reading = self._streams.fresh(f"device/{device.member.index}/reading")
         if device.reading.uniform() < self._read_probability:
-            delay_us = self._read_delay.quantile(device.reading.uniform())
-            self._kernel.call_at(self._kernel.now + delay_us, self._read, device, message_id)
+            delay_us = self._read_delay.at(device.reading.uniform())
+            calendar = self._calendar
+            calendar.call_one(calendar.now + delay_us, self._when_read, (device, message_id))
 
-    def _read(self, device: Device, message_id: str) -> None:
+    def _read(self, due: tuple[Device, str]) -> None:
+        device, message_id = due
         if self._is_away(device):
             self._unread.setdefault(device.member.index, []).append(message_id)
         else:

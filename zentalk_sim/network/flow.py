@@ -13,18 +13,20 @@ from __future__ import annotations
 from typing import Final
 
 from zentalk_sim.network.link import Link, Side
-from zentalk_sim.network.loss import LossModel
+from zentalk_sim.network.losing import LossModel
 from zentalk_sim.network.profile import HEADER_BYTES
 from zentalk_sim.protocol.timers import NEVER
 
 _NS_PER_BYTE_AT_1_BIT_PER_S: Final = 8_000_000_000
+_LONG_AGO_US: Final = -(1 << 61)
 
 
 class Flow:
     """The sending state of one direction."""
 
     __slots__ = (
-        "_free_ns",
+        "_free_part_ns",
+        "_free_us",
         "_last_sent_us",
         "_link",
         "_loss",
@@ -39,10 +41,14 @@ class Flow:
         self._link = link
         self._side = side
         self._loss = loss
-        self._free_ns = 0
-        self._round_us = -(1 << 62)
+        # Whole microseconds and what is left of one: compiled, nanoseconds since 1970 would be objects in products.
+        self._free_us = 0
+        """When the bottleneck is free, rounded down;"""
+        self._free_part_ns = 0
+        """and so much later."""
+        self._round_us = _LONG_AGO_US
         self._used = 0
-        self._last_sent_us = -(1 << 62)
+        self._last_sent_us = _LONG_AGO_US
         self.window_segments = link.initial_window_segments
         """What may be sent in the present round trip."""
         self.gave_up_us = NEVER
@@ -167,26 +173,34 @@ class Flow:
         rate = self._side.rate_bit_per_s
         if rate == 0:
             return sent_us
-        wire_bytes = segment_bytes + HEADER_BYTES
-        begin_ns = sent_us * 1000
-        if self._free_ns > begin_ns:
-            if self._side.queue_bytes:
-                queued_bytes = (self._free_ns - begin_ns) * rate // _NS_PER_BYTE_AT_1_BIT_PER_S
-                if queued_bytes + wire_bytes > self._side.queue_bytes:
-                    return NEVER
-            begin_ns = self._free_ns
-        free_ns = self._free_ns = begin_ns + wire_bytes * _NS_PER_BYTE_AT_1_BIT_PER_S // rate
-        return -(-free_ns // 1000)
+        begin_us, part_ns = self._free_us, self._free_part_ns
+        if begin_us < sent_us:
+            begin_us, part_ns = sent_us, 0
+        elif self._side.queue_bytes and (begin_us > sent_us or part_ns):
+            queued_ns = (begin_us - sent_us) * 1000 + part_ns
+            queued_bytes = queued_ns * rate // _NS_PER_BYTE_AT_1_BIT_PER_S
+            if queued_bytes + segment_bytes + HEADER_BYTES > self._side.queue_bytes:
+                return NEVER
+        return self._busy_until(begin_us, part_ns + self._side.took_ns(segment_bytes + HEADER_BYTES))
+
+    def _busy_until(self, begin_us: int, took_ns: int) -> int:
+        """Note when the bottleneck will be free; that instant rounded up."""
+        whole_us = took_ns // 1000
+        part_ns = took_ns - whole_us * 1000
+        free_us = self._free_us = begin_us + whole_us
+        self._free_part_ns = part_ns
+        return free_us + 1 if part_ns else free_us
 
     def _occupy(self, at_us: int, segment_bytes: int) -> int:
         """When a retransmission leaves the bottleneck; it takes its share of the bandwidth, but no gap before it."""
         rate = self._side.rate_bit_per_s
         if rate == 0:
             return at_us
-        took_ns = (segment_bytes + HEADER_BYTES) * _NS_PER_BYTE_AT_1_BIT_PER_S // rate
-        self._free_ns += took_ns
-        return -(-max(self._free_ns, at_us * 1000 + took_ns) // 1000)
+        took_ns = self._side.took_ns(segment_bytes + HEADER_BYTES)
+        free_us = self._busy_until(self._free_us, self._free_part_ns + took_ns)
+        return max(free_us, at_us - (-took_ns // 1000))
 
     def _drained_us(self, sent_us: int) -> int:
         """When what is in the queue has left it."""
-        return max(sent_us, -(-self._free_ns // 1000)) if self._side.rate_bit_per_s else sent_us
+        free_us = self._free_us + 1 if self._free_part_ns else self._free_us
+        return max(sent_us, free_us) if self._side.rate_bit_per_s else sent_us

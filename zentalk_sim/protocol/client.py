@@ -17,12 +17,13 @@ from zentalk_sim.protocol.client_core import ClientCore
 from zentalk_sim.protocol.client_effects import Count, Effects, Identity, Rejected
 from zentalk_sim.protocol.client_host import FRAMES
 from zentalk_sim.protocol.client_receipts import READ
-from zentalk_sim.protocol.client_records import Pending
 from zentalk_sim.protocol.client_state import OPEN, ClientState
 from zentalk_sim.protocol.config import ClientConfig
 from zentalk_sim.protocol.crypto import Crypto, Ed25519
 from zentalk_sim.protocol.errors import CloseConnection, ProtocolError
+from zentalk_sim.protocol.frame_sizes import BINARY_HEADER_BYTES, payload_size
 from zentalk_sim.protocol.frames import RELAY_FRAMES, Frame, MessageSend, MessageType, SettableStatus, X3dhHeader
+from zentalk_sim.protocol.pending import Pending
 from zentalk_sim.protocol.streams import Streams
 
 MAX_NAME_CHARACTERS: Final = 128
@@ -94,9 +95,9 @@ class Client(ClientCore):
         texts = len(to) + (len(conversation_id) if isinstance(conversation_id, str) else 0)
         binary = False
         if 4 * (len(ciphertext) // 3 + 1) + 6 * texts + _ENVELOPE_BYTES > FRAMES.max_text_payload_bytes:
-            size = codec.payload_size(payload)
+            size = payload_size(payload)
             binary = size > FRAMES.max_text_payload_bytes
-            if size + codec.BINARY_HEADER_BYTES > FRAMES.max_bytes:
+            if size + BINARY_HEADER_BYTES > FRAMES.max_bytes:
                 out.append(Rejected(message_id, "too_large"))
                 return out
         self.outbox.add(Pending(message_id, payload, self.config.queue.max_retries, binary), now, out)

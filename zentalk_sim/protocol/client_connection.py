@@ -6,7 +6,7 @@ Time is ``now``, integer microseconds of the client's own clock. At every input 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Final, Literal
 
 import msgspec
@@ -23,7 +23,7 @@ from zentalk_sim.protocol.client_effects import (
     NeedToken,
     StateChanged,
 )
-from zentalk_sim.protocol.client_host import MAX_RETRY_AFTER_S
+from zentalk_sim.protocol.client_host import MAX_RETRY_AFTER_S, Host
 from zentalk_sim.protocol.client_session import Session
 from zentalk_sim.protocol.client_state import TRANSITIONS, ClientState, Event
 from zentalk_sim.protocol.close_policy import CloseAction, close_action, close_cause
@@ -42,7 +42,7 @@ UNKNOWN: Final = -1
 """An instant before all others: of the next deadline while it has not been worked out."""
 
 
-class ConnectionLife(ABC):
+class ConnectionLife(Host):
     """The connection's half of a client."""
 
     __slots__ = (
@@ -60,13 +60,11 @@ class ConnectionLife(ABC):
         "_waited_us",
         "_waits_for_token",
         "attempts",
-        "config",
         "crypto",
         "failures",
         "identity",
         "name",
         "session",
-        "state",
         "streams",
         "token",
     )

@@ -7,26 +7,39 @@ exactly one of Acked, Rejected and Failed, or is still here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
 from zentalk_sim.protocol.client_effects import Acked, Count, Effects, Failed, NeedRekey, Rejected
 from zentalk_sim.protocol.client_host import TRANSIENT, Host
-from zentalk_sim.protocol.client_records import DELAYED, REKEY, RESEND, SENT, Pending
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.errors import KEY_MISMATCH, RATE_LIMITED
 from zentalk_sim.protocol.frames import MessageAck, MessageSend
+from zentalk_sim.protocol.pending import DELAYED, REKEY, RESEND, SENT, Pending
 from zentalk_sim.protocol.timers import NEVER
 
-NO_ACK = "NO_ACK"
+NO_ACK: Final = "NO_ACK"
+
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_CONNECTED: Final = ClientState.CONNECTED
+_ACKED: Final = Acked
 
 
 class Outbox:
     """The queue and the pending sends of one client."""
 
-    __slots__ = ("_drain_us", "_host", "_resends", "paused_until_us", "queue", "sent")
+    __slots__ = (
+        "_ack_timeout_us",
+        "_drain_us",
+        "_host",
+        "_max_unacked",
+        "_resends",
+        "paused_until_us",
+        "queue",
+        "sent",
+    )
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -36,6 +49,9 @@ class Outbox:
         self._resends = 0
         self._drain_us = 0
         self.paused_until_us = 0
+        # Settings that every message asks for.
+        self._max_unacked = host.config.queue.max_unacked
+        self._ack_timeout_us = host.config.queue.ack_timeout_ms * 1000
 
     def __len__(self) -> int:
         return len(self.queue) + len(self.sent)
@@ -44,17 +60,15 @@ class Outbox:
 
     def add(self, entry: Pending, now: int, out: Effects) -> None:
         """A new message: sent now, queued, or rejected to the caller."""
-        host = self._host
-        settings = host.config.queue
         if (
-            host.state is ClientState.CONNECTED
+            self._host.state is _CONNECTED
             and not self.queue
             and not self._resends
             and now >= self.paused_until_us
-            and len(self.sent) < settings.max_unacked
+            and len(self.sent) < self._max_unacked
         ):
             self._transmit(entry, now, out)
-        elif len(self.queue) >= settings.max_messages:
+        elif len(self.queue) >= self._host.config.queue.max_messages:
             out.append(Rejected(entry.message_id, "queue_full"))
         else:
             self.queue.append(entry)
@@ -63,12 +77,12 @@ class Outbox:
         if entry.first_attempt is None:
             entry.first_attempt = now
         entry.status = SENT
-        entry.due_us = now + self._host.config.queue.ack_timeout_ms * 1000
+        entry.due_us = now + self._ack_timeout_us
         self.sent[entry.message_id] = entry
         self._host.emit("MESSAGE_SEND", entry.payload, now, out, entry.message_id, entry.binary)
 
     def _pump(self, now: int, out: Effects) -> None:
-        while self._drain_due_us() <= now:
+        while (self._resends or self.queue) and self._drain_due_us() <= now:
             if self._resends:
                 entry = next(entry for entry in self.sent.values() if entry.status == RESEND)
                 self._resends -= 1
@@ -123,10 +137,11 @@ class Outbox:
 
     def acknowledged(self, ack: MessageAck, now: int, out: Effects) -> None:
         """MESSAGE_ACK. One for a message no longer here (a second ACK after a re-send, say) is counted."""
-        if self._take(ack.message_id.lower()) is None:
+        message_id = ack.message_id.lower()
+        if self._take(message_id) is None:
             out.append(Count("acks.unknown"))
             return
-        out.append(Acked(ack.message_id.lower(), ack.server_timestamp, ack.status))
+        out.append(_ACKED(message_id, ack.server_timestamp, ack.status))
         self._pump(now, out)
 
     def refused(self, message_id: str, code: str, pause_us: int, now: int, out: Effects) -> bool:
@@ -181,27 +196,26 @@ class Outbox:
     # --- time -------------------------------------------------------------------------------------
 
     def _drain_due_us(self) -> int:
-        host = self._host
-        if host.state is not ClientState.CONNECTED:
+        if self._host.state is not _CONNECTED:
             return NEVER
-        if self._resends or (self.queue and len(self.sent) < host.config.queue.max_unacked):
+        if self._resends or (self.queue and len(self.sent) < self._max_unacked):
             return max(self._drain_us, self.paused_until_us)
         return NEVER
 
     def next_us(self) -> int:
         """The next drain or time-out; NEVER while there is none or no connection."""
         sent = self.sent
-        if not (sent or self.queue) or self._host.state is not ClientState.CONNECTED:
+        if not (sent or self.queue) or self._host.state is not _CONNECTED:
             return NEVER
         due = self._drain_due_us() if self._resends or self.queue else NEVER
         for entry in sent.values():
-            if entry.status in (SENT, DELAYED) and entry.due_us < due:
+            if entry.due_us < due and (entry.status == SENT or entry.status == DELAYED):
                 due = entry.due_us
         return due
 
     def fire(self, now: int, out: Effects) -> None:
         """Run what is due."""
-        if self._host.state is not ClientState.CONNECTED:
+        if self._host.state is not _CONNECTED:
             return
         for entry in [e for e in self.sent.values() if e.status in (SENT, DELAYED) and e.due_us <= now]:
             self._again(entry, NO_ACK, out)

@@ -7,6 +7,7 @@ the connection was lost, can go again; the relay ignores a receipt repeated (R-6
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from zentalk_sim.protocol.client_effects import Count, Effects
 from zentalk_sim.protocol.client_host import TRANSIENT, Host
@@ -15,15 +16,19 @@ from zentalk_sim.protocol.errors import RATE_LIMITED, SERVICE_UNAVAILABLE
 from zentalk_sim.protocol.frames import MessageRead, MessageReceived, Payload
 from zentalk_sim.protocol.timers import NEVER
 
-RECEIVED = "MESSAGE_RECEIVED"
-READ = "MESSAGE_READ"
-MAX_RECENT = 1_000
+RECEIVED: Final = "MESSAGE_RECEIVED"
+READ: Final = "MESSAGE_READ"
+MAX_RECENT: Final = 1_000
 """Receipts remembered until no error can come for them any more; a whole page may be refused at once."""
-MAX_AGAIN = 32
+MAX_AGAIN: Final = 32
 """Reads that go again after the loss of a connection."""
 
 Receipt = tuple[str, str]
 """(type, message id)"""
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_CONNECTED: Final = ClientState.CONNECTED
+_MESSAGE_RECEIVED: Final = MessageReceived
+_MESSAGE_READ: Final = MessageRead
 
 
 class Receipts:
@@ -43,8 +48,7 @@ class Receipts:
 
     def add(self, kind: str, message_id: str, now: int, out: Effects) -> None:
         """Send a receipt, or have it wait. Only a read waits behind others: it is what the relay limits."""
-        connected = self._host.state is ClientState.CONNECTED
-        if connected and self._open(kind, now) and not (kind == READ and self.waiting):
+        if self._host.state is _CONNECTED and self._open(kind, now) and not (self.waiting and kind == READ):
             self._send(kind, message_id, now, out)
             return
         # What waits behind another kind's pause is due from now on, not since whenever the last one was sent.
@@ -62,10 +66,10 @@ class Receipts:
         return self.waiting
 
     def _open(self, kind: str, now: int) -> bool:
-        return now >= self._paused.get(kind, 0)
+        return not self._paused or now >= self._paused.get(kind, 0)
 
     def _send(self, kind: str, message_id: str, now: int, out: Effects) -> None:
-        payload: Payload = MessageReceived(message_id) if kind == RECEIVED else MessageRead(message_id)
+        payload: Payload = _MESSAGE_RECEIVED(message_id) if kind == RECEIVED else _MESSAGE_READ(message_id)
         frame_id = self._host.emit(kind, payload, now, out)
         if len(self._recent) >= MAX_RECENT:
             del self._recent[next(iter(self._recent))]
@@ -143,12 +147,12 @@ class Receipts:
 
     def next_us(self) -> int:
         """When the next waiting receipt may go; NEVER without a connection."""
-        if not self.waiting or self._host.state is not ClientState.CONNECTED:
+        if not self.waiting or self._host.state is not _CONNECTED:
             return NEVER
         found = self._next()
         return found[0] if found is not None else NEVER
 
     def fire(self, now: int, out: Effects) -> None:
         """Send what may go now."""
-        if self._host.state is ClientState.CONNECTED:
+        if self._host.state is _CONNECTED:
             self._pump(now, out)

@@ -1,29 +1,21 @@
-"""The records of a client's outbox and inbox: a message not yet acknowledged, and a page of a mailbox.
+"""The records of a client's outbox and inbox: a snapshot's message not yet acknowledged, and a page of a mailbox.
 
 They stand by themselves, since a module that defines msgspec Structs cannot be compiled, and both boxes can.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from zentalk_sim.protocol.frames import MessageNew, MessageSend, Uuid
-
-SENT: Final = 1
-"""What was sent awaits its ACK."""
-RESEND: Final = 2
-"""It is due for the drain."""
-DELAYED: Final = 3
-"""It waits for a backoff."""
-REKEY: Final = 4
-"""It waits for the recipient's keys."""
+from zentalk_sim.protocol.pending import SENT, Pending
 
 
-class Pending(Struct):
-    """A message not yet acknowledged (specification, "Pending Message Storage"); times in µs."""
+class PendingImage(Struct):
+    """A message not yet acknowledged, as a snapshot has it; times in µs."""
 
     message_id: str
     payload: MessageSend
@@ -34,6 +26,18 @@ class Pending(Struct):
     status: int = SENT
     due_us: int = 0
     rekeyed: bool = False
+
+    @classmethod
+    def of(cls, entry: Pending) -> PendingImage:
+        """The image of an entry."""
+        return cls(**{name: getattr(entry, name) for name in cls.__struct_fields__})
+
+    def entry(self) -> Pending:
+        """The entry that this is the image of."""
+        made = Pending(self.message_id, self.payload, self.max_retries, self.binary)
+        for name in self.__struct_fields__:
+            setattr(made, name, getattr(self, name))
+        return made
 
 
 class _Entry(Struct, gc=False):

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from zentalk_sim.protocol.client_receipts import Receipt
-from zentalk_sim.protocol.client_records import Pending
+from zentalk_sim.protocol.client_records import PendingImage
 from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.frames import SettableStatus
 from zentalk_sim.protocol.streams import Stream
@@ -33,8 +33,8 @@ class _Image(Struct, forbid_unknown_fields=True):
     last_id: str
     ids: int
     draws: tuple[int, int, int]
-    queue: list[Pending]
-    sent: list[Pending]
+    queue: list[PendingImage]
+    sent: list[PendingImage]
     receipts: list[Receipt]
     presence: SettableStatus | None
     topics: dict[str, int]
@@ -57,8 +57,8 @@ def take(client: Client) -> bytes:
         last_id=client.last_id,
         ids=client._ids.counter if client._ids is not None else 0,
         draws=(client._drawn_backoff, client._drawn_nonce, client._drawn_refresh),
-        queue=outbox.queue if outbox is not None else [],
-        sent=list(outbox.sent.values()) if outbox is not None else [],
+        queue=[PendingImage.of(entry) for entry in outbox.queue] if outbox is not None else [],
+        sent=[PendingImage.of(entry) for entry in outbox.sent.values()] if outbox is not None else [],
         receipts=receipts.all() if receipts is not None else [],
         presence=signals.presence if signals is not None else None,
         topics=signals.surely_held() if signals is not None else {},
@@ -87,7 +87,7 @@ def put(client: Client, snapshot: bytes) -> None:
     client._ids = _ids_at(client, image.ids)
     client._drawn_backoff, client._drawn_nonce, client._drawn_refresh = image.draws
     if image.queue or image.sent:
-        client.outbox.restore(image.queue, image.sent)
+        client.outbox.restore([one.entry() for one in image.queue], [one.entry() for one in image.sent])
     if image.receipts:
         client.receipts.waiting = deque(image.receipts)
     if image.presence is not None or image.topics:

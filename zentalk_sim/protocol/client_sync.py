@@ -11,7 +11,7 @@ mailbox is known to be empty when a page brings nothing new.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,18 +23,22 @@ from zentalk_sim.protocol.client_state import ClientState
 from zentalk_sim.protocol.frames import MessageNew
 from zentalk_sim.protocol.timers import NEVER
 
-MAX_HELD = 1_000
+MAX_HELD: Final = 1_000
+
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_DELIVER: Final = Deliver
 
 
 class Inbox:
     """What one client has been sent."""
 
-    __slots__ = ("_held", "_host", "_oldest", "_retry_us", "_shown", "_stuck", "_tries", "syncing")
+    __slots__ = ("_held", "_host", "_oldest", "_retry_us", "_shown", "_shown_most", "_stuck", "_tries", "syncing")
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._shown: dict[tuple[str, str], None] = {}
         """A set that keeps its order."""
+        self._shown_most = host.config.shown_memory
         self.syncing = False
         self._held: list[tuple[str, MessageNew]] = []
         self._tries = 0
@@ -57,11 +61,15 @@ class Inbox:
             out.append(Count("messages.held_dropped"))
 
     def _show(self, message_id: str, payload: MessageNew, via: Any, out: Effects) -> bool:
-        sender = payload.sender if payload.sender.islower() else payload.sender.lower()
+        sender = payload.sender
+        lower = sender.lower()
+        if lower != sender:
+            # Else the copy need not be kept with what is remembered.
+            sender = lower
         if not self.remember(sender, message_id):
             out.append(Count("messages.duplicate"))
             return False
-        out.append(Deliver(message_id, sender, payload.conversation_id, payload, via))
+        out.append(_DELIVER(message_id, sender, payload.conversation_id, payload, via))
         return True
 
     def remember(self, sender: str, message_id: str) -> bool:
@@ -70,7 +78,7 @@ class Inbox:
         if key in self._shown:
             return False
         self._shown[key] = None
-        if len(self._shown) > self._host.config.shown_memory:
+        if len(self._shown) > self._shown_most:
             del self._shown[next(iter(self._shown))]
         return True
 

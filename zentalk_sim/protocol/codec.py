@@ -24,6 +24,7 @@ from zentalk_sim.protocol.errors import (
     CloseConnection,
     ProtocolError,
 )
+from zentalk_sim.protocol.frame_sizes import BINARY_HEADER_BYTES as BINARY_HEADER_BYTES
 from zentalk_sim.protocol.frames import (
     BINARY_CODES,
     CLIENT_FRAMES,
@@ -31,13 +32,9 @@ from zentalk_sim.protocol.frames import (
     UUID_PATTERN,
     BinaryFrame,
     Frame,
-    MessageNew,
-    MessageSend,
     Payload,
 )
 
-BINARY_HEADER_BYTES: Final = 29
-_LARGE_CIPHERTEXT_BYTES: Final = 1024
 _TYPE_TO_CODE: Final = {name: code for code, name in BINARY_CODES.items()}
 _PATH_MARK: Final = " - at `$"
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
@@ -242,23 +239,3 @@ def encode_binary(frame: Frame) -> bytes:
 def with_seq(body: bytes, seq: int) -> bytes:
     """An encoded text frame that has no ``seq``, given one; equal to encoding it with that ``seq``."""
     return b'%s,"seq":%d}' % (body[:-1], seq)
-
-
-def payload_size(payload: Payload) -> int:
-    """``len(encode_payload(payload))`` without encoding a large ciphertext."""
-    if isinstance(payload, (MessageSend, MessageNew)):
-        count = len(payload.ciphertext)
-        if count > _LARGE_CIPHERTEXT_BYTES:
-            return len(_encoder.encode(msgspec.structs.replace(payload, ciphertext=b""))) + 4 * ((count + 2) // 3)
-    return len(_encoder.encode(payload))
-
-
-def frame_size(frame: Frame) -> int:
-    """Bytes of the frame's WebSocket payload: ``len(encode(frame))``, without encoding a large ciphertext."""
-    payload = frame.payload
-    if type(frame) is BinaryFrame:
-        return BINARY_HEADER_BYTES + payload_size(payload)
-    if isinstance(payload, (MessageSend, MessageNew)) and len(payload.ciphertext) > _LARGE_CIPHERTEXT_BYTES:
-        small = msgspec.structs.replace(frame, payload=msgspec.structs.replace(payload, ciphertext=b""))
-        return len(_encoder.encode(small)) + 4 * ((len(payload.ciphertext) + 2) // 3)
-    return len(_encoder.encode(frame))

@@ -6,6 +6,8 @@ device, and in no other way.
 
 from __future__ import annotations
 
+from typing import Final
+
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.effects import NewCopy, Publish
 from zentalk_sim.protocol.errors import CloseCode
@@ -13,15 +15,20 @@ from zentalk_sim.protocol.frames import MessageDelivered, SyncRequired
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import Message, User
 
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_PUBLISH: Final[type[Publish]] = Publish
+_NEW_COPY: Final[type[NewCopy]] = NewCopy
+_DELIVERED: Final[type[MessageDelivered]] = MessageDelivered
+
 
 def store_copies(node: Node, message: Message, recipient: User, devices: list[str]) -> None:
     """Store a message with a copy for each device, and make room where a mailbox overflows."""
     store = node.store
     store.add_message(message, devices)
     if devices:
-        node.note("copies.stored", len(devices), user=recipient.address, message_id=message.id)
-    limit = node.config.mailbox.max_copies
-    address, boxes = recipient.address, store.mailboxes
+        node.note("copies.stored", len(devices), user=message.recipient, message_id=message.id)
+    limit = node.max_copies
+    address, boxes = message.recipient, store.mailboxes
     for device_id in devices:
         box = boxes[address, device_id]
         # More than one only where the limit was lowered meanwhile.
@@ -40,31 +47,34 @@ def push_new(node: Node, message: Message, recipient: User, now: int) -> None:
     if not connected:
         node.push_wake(recipient)
         return
-    for device_id, place in list(connected.items()):
+    message_id = message.id
+    for device_id, place in connected.items():
         box = store.mailboxes.get((address, device_id))
-        if box is None or message.id not in box:
+        if box is None or message_id not in box:
             continue
         if place.node == node.name:
             push_copy(node, place.conn, message, now)
         else:
-            node.out.append(Publish(place.node, NewCopy(place.conn, message.id)))
+            node.out.append(_PUBLISH(place.node, _NEW_COPY(place.conn, message_id)))
 
 
 def push_copy(node: Node, conn_id: int, message: Message, now: int) -> None:
     """Send MESSAGE_NEW on a connection of this node, unless it may not receive or had it already."""
     conn = node.conns.get(conn_id)
-    if conn is None or conn.state != "ready" or message.body is None:
+    body = message.body
+    if conn is None or conn.state != "ready" or body is None:
         return
     if "receive_message" not in conn.token_capabilities:
         return
+    message_id = message.id
     pushed = conn.pushed
     if pushed is None:
         # Made when first needed, since most connections are pushed nothing.
         pushed = conn.pushed = {}
-    elif message.id in pushed:
+    elif message_id in pushed:
         return
-    pushed[message.id] = None
-    node.send_message(conn, message.id, message.body, now)
+    pushed[message_id] = None
+    node.send_message(conn, message_id, body, now)
 
 
 def announce_backlog(node: Node, conn: Connection, now: int) -> None:
@@ -119,7 +129,8 @@ def _end_overdue(node: Node, conn: Connection) -> bool:
 def confirm(node: Node, user: User, device_id: str, message: Message, now: int) -> bool:
     """A device has received a message: its copy goes, and the sender hears of it once; False if it had before."""
     store, address, message_id = node.store, user.address, message.id
-    place = store.connected(address).get(device_id)
+    connected = store.presence.get(address)
+    place = None if connected is None else connected.get(device_id)
     if place is not None and place.node == node.name:
         conn = node.conns.get(place.conn)
         if conn is not None and conn.pushed is not None:
@@ -128,13 +139,14 @@ def confirm(node: Node, user: User, device_id: str, message: Message, now: int) 
         node.note("copies.confirmed", user=address, device_id=device_id, message_id=message_id)
         if (address, device_id) not in store.mailboxes:
             node.clear_push(user, device_id)
-    if device_id in message.delivered_to:
+    delivered_to = message.delivered_to
+    if device_id in delivered_to:
         return False
-    message.delivered_to.append(device_id)
+    message.delivered_to = (*delivered_to, device_id)
     store.save_message(message)
     node.note("messages.delivered", user=address, device_id=device_id, message_id=message_id)
     sender = store.users[message.sender]
-    node.notify(sender, "MESSAGE_DELIVERED", MessageDelivered(message_id, device_id, now // 1000), now)
+    node.notify(sender, "MESSAGE_DELIVERED", _DELIVERED(message_id, device_id, now // 1000), now)
     return True
 
 
@@ -154,7 +166,7 @@ def arm_expiry(node: Node) -> None:
     """Have a timer stand for the oldest entry of the index."""
     if node.expiry_armed:
         return
-    oldest = next(iter(node.store.messages.values()), None)
+    oldest = node.store.oldest()
     if oldest is not None:
         node.expiry_armed = True
         node.timers.arm(oldest.accepted_us + node.config.mailbox.retention_s * 1_000_000, "expire", 0)
@@ -165,7 +177,7 @@ def expire(node: Node, now: int) -> None:
     node.expiry_armed = False
     retention_us = node.config.mailbox.retention_s * 1_000_000
     store = node.store
-    while (message := next(iter(store.messages.values()), None)) is not None:
+    while (message := store.oldest()) is not None:
         if message.accepted_us + retention_us > now:
             break
         if message.copies:

@@ -6,6 +6,7 @@ The same function serves the WebSocket and ``POST /api/messages``, so that the t
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from msgspec import UNSET
 
@@ -33,31 +34,43 @@ from zentalk_sim.protocol.frames import (
 from zentalk_sim.protocol.identity import content_hash, conversation_id
 from zentalk_sim.protocol.node import Node
 from zentalk_sim.protocol.records import Message, User
+from zentalk_sim.protocol.timers import NEVER
+
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_ACK: Final[type[MessageAck]] = MessageAck
+_NEW: Final[type[MessageNew]] = MessageNew
+_READ_NOTICE: Final[type[MessageReadNotice]] = MessageReadNotice
+_MESSAGE: Final[type[Message]] = Message
 
 
-def handle_send(node: Node, conn: Connection, user: User, message_id: str, payload: MessageSend, now: int) -> None:
+def handle_send(node: Node, conn: Connection, user: User, frame_id: str, payload: MessageSend, now: int) -> None:
     """MESSAGE_SEND over the WebSocket."""
-    ack = accept(node, user, conn.device_id, message_id, payload, now, conn)
+    ack, message = accept(node, user, conn.device_id, frame_id, payload, now, conn)
     node.send(conn, "MESSAGE_ACK", ack, now)
-    if ack.status == "queued":
+    if message is not None:
         presence.activity(node, conn, user, now)
-        deliver(node, node.store.messages[message_id], now)
+        deliver(node, message, now)
 
 
 def accept(
     node: Node,
     sender: User,
     device_id: str,
-    message_id: str,
+    frame_id: str,
     payload: MessageSend,
     now: int,
     conn: Connection | None = None,
-) -> MessageAck:
-    """Check a message and store it; ``deliver`` is then to be called, after the ACK is on its way.
+) -> tuple[MessageAck, Message | None]:
+    """Check a message and store it; what answers it, and the message, unless it had been accepted before.
 
-    Raises ProtocolError for the first check that fails, and then nothing has changed but the limit's count.
+    ``deliver`` is then to be called for it, after the ACK is on its way. Raises ProtocolError for the first check that
+    fails, and then nothing has changed but the limit's count.
     """
     store = node.store
+    message_id = frame_id.lower()
+    if message_id == frame_id:
+        # The index remembers it for 30 days: no copy of it, where somebody else holds it too.
+        message_id = frame_id
     to, address = payload.to.lower(), sender.address
     derived = conversation_id(address, to)
     conversation = derived if payload.conversation_id is UNSET else payload.conversation_id
@@ -68,15 +81,15 @@ def accept(
         if known.sender != sender.address or known.content_hash != hashed:
             raise ProtocolError(INVALID_MESSAGE, "this id names another message", reason=DUPLICATE_ID)
         node.note("messages.duplicate", user=sender.address, message_id=message_id)
-        return MessageAck(message_id, known.server_timestamp, "duplicate", known.recipient_devices)
-    config = node.config
-    node.admit_device("send_message", config.limits.send_message, address, device_id, now)
+        return _ACK(message_id, known.server_timestamp, "duplicate", known.recipient_devices), None
+    node.admit_device("send_message", node.send_limit, address, device_id, now)
     if conn is not None:
         conn.refused_in_a_row = 0
-    since_us = now - config.dedup.window_s * 1_000_000
+    since_us = now - node.nonce_window_us
     store.forget_nonces(since_us)
     # Under its own id a nonce may come again, where the index has forgotten the id before the nonce.
-    holder = store.nonce_holder(address, payload.nonce, since_us)
+    nonce = payload.nonce
+    holder = store.nonce_holder(address, nonce, since_us)
     if holder is not None and holder != message_id:
         raise ProtocolError(
             INVALID_MESSAGE, "this nonce was used for another message", reason=NONCE_REUSED, field="payload.nonce"
@@ -94,8 +107,9 @@ def accept(
     if header:
         _use_prekey(node, recipient, header)
     _join(node, conversation, sender, recipient, own=conversation == derived)
-    message = _store(node, sender, device_id, recipient, message_id, payload, conversation, hashed, now)
-    return MessageAck(message_id, message.server_timestamp, "queued", message.recipient_devices)
+    body = _NEW(address, conversation, payload.ciphertext, nonce, payload.message_type, now // 1000, header)
+    message = _store(node, sender, device_id, recipient, message_id, body, hashed, now)
+    return _ACK(message_id, body.timestamp, "queued", message.recipient_devices), message
 
 
 def _store(
@@ -104,40 +118,30 @@ def _store(
     device_id: str,
     recipient: User,
     message_id: str,
-    payload: MessageSend,
-    conversation: str,
+    body: MessageNew,
     hashed: bytes,
     now: int,
 ) -> Message:
     """Put a checked message into the index and a copy into each mailbox (R-6.2)."""
-    devices = [d for d in recipient.devices if recipient is not sender or d != device_id]
+    registered_devices = recipient.devices
+    devices = [d for d in registered_devices if recipient is not sender or d != device_id]
     registered = len(devices)
-    if not recipient.devices:
+    if not registered_devices:
         devices = [""]
     counters = node.store.counters
-    counters.accepted += 1
-    body = MessageNew(
-        sender.address,
-        conversation,
-        payload.ciphertext,
-        payload.nonce,
-        payload.message_type,
-        now // 1000,
-        payload.x3dh_header,
-    )
-    message = Message(
+    order = counters.accepted = counters.accepted + 1
+    message = _MESSAGE(
         message_id,
         sender.address,
         device_id,
         recipient.address,
-        conversation,
+        body.conversation_id,
         hashed,
         now,
-        counters.accepted,
+        order,
         registered,
         body,
         0,
-        [],
     )
     mailbox.store_copies(node, message, recipient, devices)
     return message
@@ -151,8 +155,8 @@ def deliver(node: Node, message: Message, now: int) -> None:
 def _held(node: Node, message_id: str) -> Message | None:
     """The index entry of an id; the Bloom filter answers first (R-5.6)."""
     store = node.store
-    oldest = next(iter(store.messages.values()), None)
-    if not store.seen_ids.may_hold(message_id, oldest.accepted_us if oldest else None):
+    oldest = store.oldest()
+    if not store.seen_ids.may_hold(message_id, NEVER if oldest is None else oldest.accepted_us):
         return None
     return store.messages.get(message_id)
 
@@ -243,8 +247,14 @@ def _use_prekey(node: Node, recipient: User, header: X3dhHeader) -> None:
         node.store.save_user(recipient)
 
 
+def _find(node: Node, message_id: str) -> Message | None:
+    """The message of an id in any case; nearly all are as the index has them."""
+    messages = node.store.messages
+    return messages.get(message_id) or messages.get(message_id.lower())
+
+
 def _of_recipient(node: Node, user: User, message_id: str) -> Message:
-    message = node.store.messages.get(message_id.lower())
+    message = _find(node, message_id)
     if message is None:
         raise ProtocolError(NOT_FOUND, "no such message", message_id=message_id)
     if message.recipient != user.address:
@@ -261,15 +271,16 @@ def handle_received(node: Node, conn: Connection, user: User, payload: MessageRe
 def handle_read(node: Node, conn: Connection, user: User, payload: MessageRead, now: int) -> None:
     """MESSAGE_READ: the first of a user counts, and implies receipt by that device (R-6.3)."""
     node.store.need()
-    message = node.store.messages.get(payload.message_id.lower())
+    message_id = payload.message_id
+    message = _find(node, message_id)
     if message is not None and message.recipient == user.address and message.first_read_us is not None:
         # A repeated one is ignored; only a device that had not confirmed its copy does so by it.
         if conn.device_id not in message.delivered_to:
             mailbox.confirm(node, user, conn.device_id, message, now)
         presence.activity(node, conn, user, now)
         return
-    node.admit("read_receipt", node.config.limits.read_receipt, conn, now)
-    message = _of_recipient(node, user, payload.message_id)
+    node.admit("read_receipt", node.read_limit, conn, now)
+    message = _of_recipient(node, user, message_id)
     presence.activity(node, conn, user, now)
     mailbox.confirm(node, user, conn.device_id, message, now)
     message.first_read_us = now
@@ -277,4 +288,4 @@ def handle_read(node: Node, conn: Connection, user: User, payload: MessageRead, 
     node.note("messages.read", conn=conn, message_id=message.id)
     sender = node.store.user(message.sender)
     if sender is not None and user.settings.send_read_receipts:
-        node.notify(sender, "MESSAGE_READ", MessageReadNotice(message.id, user.address, now // 1000), now)
+        node.notify(sender, "MESSAGE_READ", _READ_NOTICE(message.id, user.address, now // 1000), now)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from zentalk_sim.protocol.codec import payload_size
 from zentalk_sim.protocol.config import Limit, RelayConfig
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.crypto import Crypto
@@ -28,6 +27,7 @@ from zentalk_sim.protocol.effects import (
     SendMany,
 )
 from zentalk_sim.protocol.errors import RATE_LIMITED, ProtocolError
+from zentalk_sim.protocol.frame_sizes import payload_size
 from zentalk_sim.protocol.frames import BinaryFrame, Frame, MessageNew, Payload
 from zentalk_sim.protocol.ratelimit import Refusal, admit
 from zentalk_sim.protocol.records import Notice, Presence, User
@@ -101,6 +101,10 @@ class Node:
         self.away_after_us = config.presence.away_after_ms * 1000
         self.time_window_us = config.auth.time_window_ms * 1000
         self.needs_mac = config.integrity == "require"
+        self.send_limit = config.limits.send_message
+        self.read_limit = config.limits.read_receipt
+        self.nonce_window_us = config.dedup.window_s * 1_000_000
+        self.max_copies = config.mailbox.max_copies
 
     def rebind_streams(self) -> None:
         """Take the streams of the hot path from ``streams`` again, after these were put elsewhere."""

@@ -82,14 +82,21 @@ class Message(Struct, gc=False):
     recipient_devices: int
     body: MessageNew | None
     copies: int
-    delivered_to: list[str]
-    """Devices whose MESSAGE_RECEIVED was processed."""
+    delivered_to: tuple[str, ...] = ()
+    """Devices whose MESSAGE_RECEIVED was processed; a tuple, since an index holds millions of them."""
     first_read_us: int | None = None
 
     @property
     def server_timestamp(self) -> int:
         """The ACK's, in ms."""
         return self.accepted_us // 1000
+
+
+class UsedNonce(Struct, gc=False):
+    """A message that used a nonce, as far as that goes, where the index has forgotten it before the nonce."""
+
+    id: str
+    accepted_us: int
 
 
 class Notice(Struct):

@@ -45,9 +45,9 @@ def list_messages(node: Node, caller: Caller, request: Request, _path: dict[str,
 def post_message(node: Node, caller: Caller, request: Request, _path: dict[str, str], now: int) -> tuple[int, Any]:
     """One message sent; answered as MESSAGE_ACK's payload."""
     post = body_of(request, _Post)
-    ack = messages.accept(node, caller.user, caller.device_id, post.id.lower(), post, now)
-    if ack.status == "queued":
-        messages.deliver(node, node.store.messages[ack.message_id], now)
+    ack, message = messages.accept(node, caller.user, caller.device_id, post.id, post, now)
+    if message is not None:
+        messages.deliver(node, message, now)
     return 200, ack
 
 

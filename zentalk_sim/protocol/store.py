@@ -7,7 +7,7 @@ the methods that change something.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final
 
@@ -28,11 +28,16 @@ from zentalk_sim.protocol.records import (
     Presence,
     Session,
     StoreImage,
+    UsedNonce,
     User,
 )
 
+NonceKey = tuple[str, bytes]
+"""(sender, nonce)"""
 STORE_AWAY: Final = "the relay's store is away; try again"
 """What SERVICE_UNAVAILABLE says for a store that is away (R-12.2)."""
+_NOBODY: Final[dict[str, Presence]] = {}
+_NOTHING: Final[dict[str, Message]] = {}
 
 
 class MemoryStore:
@@ -46,12 +51,16 @@ class MemoryStore:
         """The 32-byte Ed25519 seed that signs tokens; empty until a relay draws one."""
         self.counters = Counters()
         self.users: dict[str, User] = {}
-        # What leaves from the front is ordered by links: a plain dictionary walks over all that has left before.
-        self.messages: dict[str, Message] = OrderedDict()
+        self.messages: dict[str, Message] = {}
         """The index, in order of acceptance."""
+        # What leaves from the front stands in a queue of keys too: a dictionary walks over all that has left before,
+        # and one with links takes seven times the queue's memory.
+        self._message_ids: deque[str] = deque()
         self.mailboxes: dict[DeviceKey, dict[str, Message]] = {}
         self.notices: dict[DeviceKey, list[Notice]] = {}
-        self.nonces: dict[tuple[str, bytes], tuple[str, int]] = OrderedDict()
+        self.nonces: dict[NonceKey, Message | UsedNonce] = {}
+        """(sender, nonce) → the message that used it last; in the order of these uses."""
+        self._nonce_keys: deque[NonceKey] = deque()
         self.conversations: dict[str, tuple[str, str]] = {}
         self.limits: dict[tuple[str, str], LimitState] = {}
         self.presence: dict[str, dict[str, Presence]] = {}
@@ -113,37 +122,55 @@ class MemoryStore:
 
     def add_message(self, message: Message, devices: Iterable[str]) -> None:
         """Store a message and a copy of it for each device; ``""`` where the recipient has none yet."""
-        self.messages[message.id] = message
-        self.seen_ids.add(message.id, message.accepted_us)
-        assert message.body is not None
-        nonce = (message.sender, message.body.nonce)
-        # Taken out first, so that the order of the dictionary stays that of the last use.
-        self.nonces.pop(nonce, None)
-        self.nonces[nonce] = (message.id, message.accepted_us)
+        message_id, accepted_us, recipient, body = message.id, message.accepted_us, message.recipient, message.body
+        assert body is not None
+        self.messages[message_id] = message
+        self._message_ids.append(message_id)
+        self.seen_ids.add(message_id, accepted_us)
+        self._use_nonce((message.sender, body.nonce), message)
+        copies = message.copies
         for device_id in devices:
-            self.mailboxes.setdefault((message.recipient, device_id), {})[message.id] = message
-            message.copies += 1
-        if not message.copies:
+            key = (recipient, device_id)
+            box = self.mailboxes.get(key)
+            if box is None:
+                box = self.mailboxes[key] = {}
+            box[message_id] = message
+            copies += 1
+        message.copies = copies
+        if not copies:
             message.body = None
+
+    def restore_message(self, message: Message) -> None:
+        """Put an entry into the index as it was kept, in order of acceptance; its copies are restored apart."""
+        self.messages[message.id] = message
+        self._message_ids.append(message.id)
+        self.seen_ids.add(message.id, message.accepted_us)
+
+    def oldest(self) -> Message | None:
+        """The index's oldest entry."""
+        ids = self._message_ids
+        return self.messages[ids[0]] if ids else None
 
     def save_message(self, message: Message) -> None:
         """Keep what was changed in a message's index entry."""
-        self.messages[message.id] = message
 
     def mailbox(self, address: str, device_id: str) -> dict[str, Message]:
         """The copies of one device by message id, in the order of their acceptance; not to be changed."""
-        return self.mailboxes.get((address, device_id), {})
+        box = self.mailboxes.get((address, device_id))
+        return _NOTHING if box is None else box
 
     def remove_copy(self, address: str, device_id: str, message_id: str) -> Message | None:
         """Take a copy out of a mailbox; None where there was none. The body goes with the last copy."""
-        box = self.mailboxes.get((address, device_id))
-        message = box.pop(message_id, None) if box else None
-        if message is None:
+        key = (address, device_id)
+        box = self.mailboxes.get(key)
+        message = None if box is None else box.get(message_id)
+        if box is None or message is None:
             return None
+        del box[message_id]
         if not box:
-            del self.mailboxes[address, device_id]
-        message.copies -= 1
-        if message.copies == 0:
+            del self.mailboxes[key]
+        copies = message.copies = message.copies - 1
+        if copies == 0:
             message.body = None
         return message
 
@@ -154,6 +181,8 @@ class MemoryStore:
     def forget_message(self, message_id: str) -> None:
         """Take an entry out of the index."""
         del self.messages[message_id]
+        # It is the oldest that is forgotten: then this looks no further than the first.
+        self._message_ids.remove(message_id)
 
     # --- notices -------------------------------------------------------------------------------------
 
@@ -175,15 +204,27 @@ class MemoryStore:
     def nonce_holder(self, sender: str, nonce: bytes, since_us: int) -> str | None:
         """The id of the message that used this nonce at or after ``since_us`` (R-5.5)."""
         found = self.nonces.get((sender, nonce))
-        return found[0] if found and found[1] >= since_us else None
+        return found.id if found is not None and found.accepted_us >= since_us else None
+
+    def restore_nonce(self, sender: str, nonce: bytes, message_id: str, used_us: int) -> None:
+        """Note the last use of a nonce as it was kept, after the index was filled and in the order of uses."""
+        message = self.messages.get(message_id)
+        known = message is not None and message.accepted_us == used_us
+        self._use_nonce((sender, nonce), message if known and message is not None else UsedNonce(message_id, used_us))
+
+    def _use_nonce(self, key: NonceKey, used: Message | UsedNonce) -> None:
+        if key in self.nonces:
+            # Taken out first, so that the order stays that of the last use.
+            del self.nonces[key]
+            self._nonce_keys.remove(key)
+        self.nonces[key] = used
+        self._nonce_keys.append(key)
 
     def forget_nonces(self, before_us: int) -> None:
         """Drop nonces last used before an instant."""
-        while self.nonces:
-            key = next(iter(self.nonces))
-            if self.nonces[key][1] >= before_us:
-                return
-            del self.nonces[key]
+        keys = self._nonce_keys
+        while keys and self.nonces[keys[0]].accepted_us < before_us:
+            del self.nonces[keys.popleft()]
 
     # --- limits, presence, sessions ------------------------------------------------------------------
 
@@ -196,7 +237,8 @@ class MemoryStore:
 
     def connected(self, address: str) -> dict[str, Presence]:
         """The connected devices of a user, in the order of their connecting; not to be changed."""
-        return self.presence.get(address, {})
+        found = self.presence.get(address)
+        return _NOBODY if found is None else found
 
     def set_connected(self, address: str, device_id: str, presence: Presence) -> None:
         """Note a device as connected; a device connected before goes to the end of the order."""
@@ -271,7 +313,7 @@ class MemoryStore:
             messages=list(self.messages.values()),
             mailboxes=[(a, d, list(box)) for (a, d), box in self.mailboxes.items()],
             notices=[(a, d, kept) for (a, d), kept in self.notices.items()],
-            nonces=[(a, nonce, mid, at) for (a, nonce), (mid, at) in self.nonces.items()],
+            nonces=[(a, nonce, used.id, used.accepted_us) for (a, nonce), used in self.nonces.items()],
             conversations=self.conversations,
             limits=[(operation, scope, state) for (operation, scope), state in self.limits.items()],
             presence=[(a, d, p) for a, devices in self.presence.items() for d, p in devices.items()],
@@ -324,8 +366,7 @@ class MemoryStore:
         store.conversations = image.conversations
         store.shown_status = image.shown_status
         for message in image.messages:
-            store.messages[message.id] = message
-            store.seen_ids.add(message.id, message.accepted_us)
+            store.restore_message(message)
         for address, device_id, ids in image.mailboxes:
             store.mailboxes[address, device_id] = {mid: store.messages[mid] for mid in ids}
         for address, device_id, kept in image.notices:
@@ -333,7 +374,7 @@ class MemoryStore:
                 notice.payload = msgspec.convert(notice.payload, RELAY_FRAMES[notice.type])
             store.notices[address, device_id] = kept
         for address, nonce, mid, at in image.nonces:
-            store.nonces[address, nonce] = (mid, at)
+            store.restore_nonce(address, nonce, mid, at)
         for operation, scope, state in image.limits:
             store.limits[operation, scope] = state
         for node, counts in image.node_ips.items():
