@@ -71,9 +71,9 @@ class FrameReader:
                 return []
             data, self._rest, self._needed = bytes(self._rest), None, 0
         found: list[bytes | Received] = []
-        from_bytes = int.from_bytes
+        max_bytes = self._max_bytes
         at, size = 0, len(data)
-        while size - at >= 2:
+        while at + 2 <= size:
             first, count = data[at], data[at + 1] - _MASKED
             if count < 0 or (first != _TEXT and first not in _PLAIN):
                 return found + self._hand_over(data[at:])
@@ -81,12 +81,14 @@ class FrameReader:
             if count > _MAX_CONTROL_BYTES:
                 if first >= _PING:
                     return found + self._hand_over(data[at:])
-                width = 2 if count == 126 else 8
-                begin += width
+                begin += 2 if count == 126 else 8
                 if size < begin - 4:
                     break
-                count = from_bytes(data[at + 2 : at + 2 + width], "big")
-                if count > self._max_bytes:
+                if count == 126:
+                    count = (data[at + 2] << 8) | data[at + 3]
+                else:
+                    count = int.from_bytes(data[at + 2 : at + 10], "big")
+                if count > max_bytes:
                     return found + self._hand_over(data[at:])
             end = begin + count
             if size < end:

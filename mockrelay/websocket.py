@@ -2,8 +2,8 @@
 
 ``websockets``' sans-IO ``ServerProtocol`` parses the request, a ``FrameReader`` the frames; this class owns the
 transport and every byte that goes out. Messages pass its ``Gate``, in and out, where the journal sees them and fault
-rules strike; ``transmit`` is the one place through which the bytes of an outgoing frame go, ``receive`` the one through
-which a message reaches the core. The request's path says which space the connection belongs to.
+rules strike; ``transmit`` is the one place through which the bytes of an outgoing frame go. The request's path says
+which space the connection belongs to.
 Sources: RFC 6455; R-3.1 (refusals), R-1.6 (1009), R-8.1 (control pings), R-12.4 (outbox).
 """
 
@@ -173,14 +173,15 @@ class Connection(Handshake):
     def _receive(self, data: bytes) -> None:
         frames = self._reader.feed(data)
         if self._inbox is None and self._reading:
-            for number, frame in enumerate(frames, 1):
-                if isinstance(frame, bytes):
+            gate, rest = self._gate, iter(frames)
+            for frame in rest:
+                if type(frame) is bytes:
                     if self.conn is not None:
-                        self._gate.frame_in(frame, False)
+                        gate.frame_in(frame, False)
                 else:
                     self._take(frame)
                 if not self._reading or self._finishing:
-                    self._keep(frames[number:])
+                    self._keep(list(rest))
                     break
         else:
             self._keep(frames)
@@ -237,15 +238,6 @@ class Connection(Handshake):
     def _message_in(self, data: bytes, is_text: bool) -> None:
         if self.conn is not None:
             self._gate.frame_in(data, not is_text)
-
-    def receive(self, data: bytes, binary: bool) -> None:
-        """The one place through which every message reaches the core."""
-        if self.conn is None:
-            return
-        if binary:
-            self._driver.receive_binary(self.conn, data)
-        else:
-            self._driver.receive_text(self.conn, data)
 
     def _answer_ping(self, data: bytes) -> None:
         if not self._closing and not self._finishing:
@@ -315,14 +307,23 @@ class Connection(Handshake):
         if self._transport is None or self._finishing or self._silent:
             return
         cork = self._cork
-        if cork is None or not cork.is_open or self._blocked or self._outbox:
+        if cork is None or not cork.is_open or self._blocked or self._outbox or opcode == _CLOSE:
             self._write(frame_bytes(opcode, payload))
-        else:
-            self._hold(cork, frame_head(opcode, len(payload)), payload)
-        if opcode == _CLOSE:
-            self._set_deadline()
-        if self._blocked or self._outbox or self._gate.lane_out is not None:
-            self.check_bounds()
+            if opcode == _CLOSE:
+                self._set_deadline()
+            if self._blocked or self._outbox or self._gate.lane_out is not None:
+                self.check_bounds()
+            return
+        # Nearly all frames: held back until the turn's end, and not copied before.
+        held = self._corked
+        if not held:
+            cork.add(self)
+        size = len(payload)
+        held.append(frame_head(opcode, size))
+        held.append(payload)
+        waiting = self._corked_bytes = self._corked_bytes + size
+        if waiting >= self._most_corked_bytes:
+            self.uncork()
 
     def trickle(self, data: bytes) -> None:
         """A part of an outgoing frame's bytes, where a rule narrows the bandwidth; the parts follow each other."""

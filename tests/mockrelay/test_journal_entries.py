@@ -160,6 +160,44 @@ def test_what_was_cleared_must_not_count_as_lost() -> None:
     assert log.verify(match(event="rtt"), 1).held
 
 
+def test_room_for_many_entries_must_be_made_for_some_at_once_and_never_above_the_bound() -> None:
+    gone: list[int] = []
+    log = journal(max_entries=1_000, count=lambda name, count: gone.append(count))
+    for _ in range(3_000):
+        log.write("rtt")
+        assert 1_000 - 1_000 // 128 <= len(log) <= 1_000 or log.last_n < 1_000
+    assert log.gone == sum(gone)
+    assert len(gone) < 2_000 // 7
+
+
+def test_frames_must_stand_among_the_other_entries_where_they_came() -> None:
+    log = journal()
+    log.frames.append(("frame_in", ALICE, b"one", False, 1))
+    log.frames.append(("frame_out", BOB, b"two", True, 2))
+    assert log.last_n == 2
+    log.frames.append(("frame_in", ALICE, b"three", False, 3))
+    log.write("rtt", BOB, t_us=4)
+    log.frames.append(("frame_in", BOB, b"four", False, 5))
+    assert [(e.n, e.t_us, e.event, e.party, e.data, e.binary) for e in log.entries()] == [
+        (1, 1, "frame_in", ALICE, b"one", False),
+        (2, 2, "frame_out", BOB, b"two", True),
+        (3, 3, "frame_in", ALICE, b"three", False),
+        (4, 4, "rtt", BOB, None, False),
+        (5, 5, "frame_in", BOB, b"four", False),
+    ]
+    assert log.size_bytes == sum(entry.size for entry in log.entries())
+
+
+def test_frames_must_be_told_to_listeners_in_their_order() -> None:
+    heard: list[bytes | None] = []
+    log = journal(max_entries=2)
+    log.listeners.append(lambda entry: heard.append(entry.data))
+    log.frames.extend(("frame_in", ALICE, data, False, 1) for data in (b"one", b"two", b"three"))
+    log.settle()
+    assert heard == [b"one", b"two", b"three"]
+    assert [entry.data for entry in log.entries()] == [b"two", b"three"]
+
+
 # --- searching ---------------------------------------------------------------------------------------
 
 
