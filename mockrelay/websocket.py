@@ -175,7 +175,7 @@ class Connection(Handshake):
         if self._inbox is None and self._reading:
             gate, rest = self._gate, iter(frames)
             for frame in rest:
-                if type(frame) is bytes:
+                if isinstance(frame, bytes):
                     if self.conn is not None:
                         gate.frame_in(frame, False)
                 else:
