@@ -9,6 +9,7 @@ fragments, closes and every violation have one judge.
 from __future__ import annotations
 
 import logging
+from struct import Struct
 from typing import Final
 
 from websockets.exceptions import ProtocolError
@@ -39,6 +40,9 @@ _NO_STATUS: Final = 1005
 """What the library makes of a close frame without a code (RFC 6455 §7.1.5)."""
 _SHORTEST: Final = 6
 """Two bytes of header and the mask."""
+_medium_at: Final = Struct(">HH4s").unpack_from
+_MEDIUM_TEXT: Final = 0x81FE
+"""A whole masked text, whose length stands in the next two bytes."""
 
 
 class FrameReader:
@@ -73,6 +77,15 @@ class FrameReader:
         found: list[bytes | Received] = []
         max_bytes = self._max_bytes
         at, size = 0, len(data)
+        while at + 8 <= size:
+            # Nearly all frames: a whole text of 126 bytes or more, and below 64 KiB.
+            kind, count, mask = _medium_at(data, at)
+            begin = at + 8
+            end = begin + count
+            if kind != _MEDIUM_TEXT or count > max_bytes or end > size:
+                break
+            found.append(apply_mask(data[begin:end], mask))
+            at = end
         while at + 2 <= size:
             first, count = data[at], data[at + 1] - _MASKED
             if count < 0 or (first != _TEXT and first not in _PLAIN):

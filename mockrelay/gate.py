@@ -18,7 +18,7 @@ from mockrelay.driver import Driver
 from mockrelay.fault_engine import FaultEngine
 from mockrelay.fault_lane import Lane
 from mockrelay.journal import Journal
-from mockrelay.journal_entries import Party
+from mockrelay.journal_entries import Entry, Party
 from mockrelay.wire import frame_bytes
 from zentalk_sim.faults import Firing
 from zentalk_sim.faults import verdicts as do
@@ -30,6 +30,8 @@ _EVENT_OF: Final[dict[Direction, str]] = {"in": "frame_in", "out": "frame_out"}
 _TEXT: Final = 0x1
 _BINARY: Final = 0x2
 """Opcodes (RFC 6455 §5.2)."""
+# Compiled code looks a name of a module that is not compiled up at each use, unless it stands in a Final.
+_Entry: Final[type[Entry]] = Entry
 _NO_STATUS: Final = 1005
 """What a close frame without a code stands for (RFC 6455 §7.1.5)."""
 
@@ -193,7 +195,8 @@ class Gate:
         at_us = self._turns.at_us
         if at_us < 0:
             at_us = self._turns.instant_us()
-        self._frames.append(("frame_in", self.party, data, binary, at_us))
+        self._journal.frame_bytes += len(data)
+        self._frames.append(_Entry(at_us, "frame_in", self.party, data, binary))
         if self.lane_in is not None:
             self._put("in", data, binary)
         elif binary:
@@ -214,7 +217,8 @@ class Gate:
         at_us = self._turns.at_us
         if at_us < 0:
             at_us = self._turns.instant_us()
-        self._frames.append(("frame_out", self.party, data, binary, at_us))
+        self._journal.frame_bytes += len(data)
+        self._frames.append(_Entry(at_us, "frame_out", self.party, data, binary))
         if self.lane_out is None:
             self._socket.transmit(_BINARY if binary else _TEXT, data)
         else:

@@ -30,9 +30,6 @@ NEAREST: Final = 3
 _SLACK: Final = 128
 """Of what a bound admits, one part in so many is freed at once."""
 
-NewFrame = tuple[str, Party, bytes, bool, int]
-"""Event, party, bytes, whether they are binary, instant in µs: a frame at which no rule fired."""
-
 _Misses = list[tuple[Entry, tuple[Difference, ...]]]
 """Entries that do not match, nearest first, and why."""
 
@@ -134,8 +131,10 @@ class Journal:
         self.max_wait_ms = max_wait_ms
         """The longest that anybody may wait for an entry, in real time."""
         self._count = count
-        self.frames: list[NewFrame] = []
-        """What ``settle`` makes entries of: frames at which no rule fired, which is nearly all that happens."""
+        self.frames: list[Entry] = []
+        """The newest entries, of frames at which no rule fired: nearly all there are."""
+        self.frame_bytes = 0
+        """How many bytes these frames have; told along with each."""
         self._entries: deque[Entry] = deque()
         self._bytes = 0
         self._next_n = 1
@@ -189,31 +188,37 @@ class Journal:
             self.settle()
         now_us = self._now_us() if t_us is None else t_us
         fired = None if firing is None else firing_as_json(firing)
-        entry = Entry(self._next_n, now_us, event, party, data, binary, fired, wire, facts)
+        entry = Entry(now_us, event, party, data, binary, fired, wire, facts)
         self._next_n += 1
         self._entries.append(entry)
         self._bytes += entry.size
         self._appended(1)
 
     def settle(self) -> None:
-        """Make entries of ``frames``: at the end of each turn, and whenever anything is asked for."""
+        """Take ``frames`` in: at the end of each turn, and whenever anything is asked for."""
         frames = self.frames
-        if not frames:
-            return
-        first, count = self._next_n, len(frames)
-        self._next_n = first + count
-        events, parties, datas, are_binary, instants = zip(*frames, strict=True)
-        frames.clear()
-        self._entries.extend(map(Entry, range(first, first + count), instants, events, parties, datas, are_binary))
-        self._bytes += ENTRY_BYTES * count + sum(map(len, datas))
-        self._appended(count)
+        if frames:
+            count = len(frames)
+            self._next_n += count
+            self._entries.extend(frames)
+            self._bytes += ENTRY_BYTES * count + self.frame_bytes
+            frames.clear()
+            self.frame_bytes = 0
+            self._appended(count)
+
+    def _newest(self, count: int) -> list[Entry]:
+        """So many of the newest entries, oldest first, with their numbers."""
+        found = list(islice(reversed(self._entries), max(0, count)))
+        found.reverse()
+        for n, entry in enumerate(found, self._next_n - len(found)):
+            entry.n = n
+        return found
 
     def _appended(self, count: int) -> None:
         """So many entries are new."""
         entries = self._entries
         if self._waiters or self.listeners:
-            new = list(islice(reversed(entries), count))
-            new.reverse()
+            new = self._newest(count)
             self._shrink()
             for entry in new:
                 for waiter in self._waiters:
@@ -303,7 +308,7 @@ class Journal:
 
     def entries(self, after: int = 0) -> list[Entry]:
         """The entries kept whose number is above ``after``, oldest first."""
-        return list(islice(self._entries, max(0, after + 1 - self.first_n), None))
+        return self._newest(self.last_n - after)
 
     def misses_any(self, after: int = 0) -> bool:
         """Whether an entry above ``after`` has gone over a bound."""

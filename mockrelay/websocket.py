@@ -120,8 +120,9 @@ class Connection(Handshake):
 
     def send(self, payload: bytes, binary: bool) -> None:
         """See Sink."""
-        if not self._closing and not self._finishing and self._transport is not None:
-            self._gate.frame_out(payload, binary)
+        if self._closing or (not self._corked and (self._finishing or self._transport is None)):
+            return
+        self._gate.frame_out(payload, binary)
 
     def close(self, code: int, reason: str) -> None:
         """See Sink."""
@@ -304,26 +305,21 @@ class Connection(Handshake):
 
     def transmit(self, opcode: int, payload: bytes) -> None:
         """The one place through which every outgoing frame passes."""
-        if self._transport is None or self._finishing or self._silent:
-            return
-        cork = self._cork
-        if cork is None or not cork.is_open or self._blocked or self._outbox or opcode == _CLOSE:
+        held = self._corked
+        if held and opcode != _CLOSE:
+            # Nearly all frames: another one behind those held back, and not copied.
+            size = len(payload)
+            held.append(frame_head(opcode, size))
+            held.append(payload)
+            waiting = self._corked_bytes = self._corked_bytes + size
+            if waiting >= self._most_corked_bytes:
+                self.uncork()
+        elif self._transport is not None and not self._finishing and not self._silent:
             self._write(frame_bytes(opcode, payload))
             if opcode == _CLOSE:
                 self._set_deadline()
             if self._blocked or self._outbox or self._gate.lane_out is not None:
                 self.check_bounds()
-            return
-        # Nearly all frames: held back until the turn's end, and not copied before.
-        held = self._corked
-        if not held:
-            cork.add(self)
-        size = len(payload)
-        held.append(frame_head(opcode, size))
-        held.append(payload)
-        waiting = self._corked_bytes = self._corked_bytes + size
-        if waiting >= self._most_corked_bytes:
-            self.uncork()
 
     def trickle(self, data: bytes) -> None:
         """A part of an outgoing frame's bytes, where a rule narrows the bandwidth; the parts follow each other."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from struct import Struct
 from typing import Final
@@ -16,6 +17,7 @@ _medium: Final = Struct(">BBH").pack
 _large: Final = Struct(">BBQ").pack
 
 
+@lru_cache(maxsize=1024)
 def frame_head(opcode: int, size: int) -> bytes:
     """What stands before an unmasked payload of that size (RFC 6455 §5.2); the frame is whole."""
     if size < 126:

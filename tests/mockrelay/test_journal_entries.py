@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockrelay.journal import JOURNAL_EVENTS, Journal, Party
+from mockrelay.journal import JOURNAL_EVENTS, Entry, Journal, Party
 from tests.mockrelay.live_support import run
 from zentalk_sim.faults import Match, parse_journal_match
 from zentalk_sim.protocol.effects import ClearPush, Note, Push
@@ -170,14 +170,20 @@ def test_room_for_many_entries_must_be_made_for_some_at_once_and_never_above_the
     assert len(gone) < 2_000 // 7
 
 
+def note(log: Journal, entry: Entry) -> None:
+    """As a connection's gate does."""
+    log.frames.append(entry)
+    log.frame_bytes += len(entry.data or b"")
+
+
 def test_frames_must_stand_among_the_other_entries_where_they_came() -> None:
     log = journal()
-    log.frames.append(("frame_in", ALICE, b"one", False, 1))
-    log.frames.append(("frame_out", BOB, b"two", True, 2))
+    note(log, Entry(1, "frame_in", ALICE, b"one"))
+    note(log, Entry(2, "frame_out", BOB, b"two", True))
     assert log.last_n == 2
-    log.frames.append(("frame_in", ALICE, b"three", False, 3))
+    note(log, Entry(3, "frame_in", ALICE, b"three"))
     log.write("rtt", BOB, t_us=4)
-    log.frames.append(("frame_in", BOB, b"four", False, 5))
+    note(log, Entry(5, "frame_in", BOB, b"four"))
     assert [(e.n, e.t_us, e.event, e.party, e.data, e.binary) for e in log.entries()] == [
         (1, 1, "frame_in", ALICE, b"one", False),
         (2, 2, "frame_out", BOB, b"two", True),
@@ -192,10 +198,11 @@ def test_frames_must_be_told_to_listeners_in_their_order() -> None:
     heard: list[bytes | None] = []
     log = journal(max_entries=2)
     log.listeners.append(lambda entry: heard.append(entry.data))
-    log.frames.extend(("frame_in", ALICE, data, False, 1) for data in (b"one", b"two", b"three"))
+    for data in (b"one", b"two", b"three"):
+        note(log, Entry(1, "frame_in", ALICE, data))
     log.settle()
     assert heard == [b"one", b"two", b"three"]
-    assert [entry.data for entry in log.entries()] == [b"two", b"three"]
+    assert [(entry.n, entry.data) for entry in log.entries()] == [(2, b"two"), (3, b"three")]
 
 
 # --- searching ---------------------------------------------------------------------------------------
