@@ -9,7 +9,6 @@ fragments, closes and every violation have one judge.
 from __future__ import annotations
 
 import logging
-from struct import Struct
 from typing import Final
 
 from websockets.exceptions import ProtocolError
@@ -40,9 +39,8 @@ _NO_STATUS: Final = 1005
 """What the library makes of a close frame without a code (RFC 6455 §7.1.5)."""
 _SHORTEST: Final = 6
 """Two bytes of header and the mask."""
-_medium_at: Final = Struct(">HH4s").unpack_from
-_MEDIUM_TEXT: Final = 0x81FE
-"""A whole masked text, whose length stands in the next two bytes."""
+_MEDIUM: Final = _MASKED | 126
+"""The length stands in the next two bytes, before the mask."""
 
 
 class FrameReader:
@@ -77,14 +75,13 @@ class FrameReader:
         found: list[bytes | Received] = []
         max_bytes = self._max_bytes
         at, size = 0, len(data)
-        while at + 8 <= size:
+        while at + 8 <= size and data[at] == _TEXT and data[at + 1] == _MEDIUM:
             # Nearly all frames: a whole text of 126 bytes or more, and below 64 KiB.
-            kind, count, mask = _medium_at(data, at)
             begin = at + 8
-            end = begin + count
-            if kind != _MEDIUM_TEXT or count > max_bytes or end > size:
+            end = begin + ((data[at + 2] << 8) | data[at + 3])
+            if end > size or end - begin > max_bytes:
                 break
-            found.append(apply_mask(data[begin:end], mask))
+            found.append(apply_mask(data[begin:end], data[at + 4 : begin]))
             at = end
         while at + 2 <= size:
             first, count = data[at], data[at + 1] - _MASKED

@@ -21,10 +21,12 @@ from websockets.frames import Opcode
 from mockrelay.frame_reader import Received
 from mockrelay.handshake import MAX_HEAD_BYTES, Find, Handshake
 from mockrelay.lobby import Lobby
-from mockrelay.wire import close_payload, frame_bytes, frame_head
+from mockrelay.wire import TEXT_HEADS, close_payload, frame_bytes, frame_head
 from zentalk_sim.protocol.errors import CloseCode
 
 _CLOSE: Final = 0x8
+_TEXT: Final = 0x1
+_HEADS: Final = len(TEXT_HEADS)
 SILENCE_S: Final = 3600.0
 """How long a socket that a rule made silent is kept at most."""
 
@@ -309,7 +311,7 @@ class Connection(Handshake):
         if held and opcode != _CLOSE:
             # Nearly all frames: another one behind those held back, and not copied.
             size = len(payload)
-            held.append(frame_head(opcode, size))
+            held.append(TEXT_HEADS[size] if opcode == _TEXT and size < _HEADS else frame_head(opcode, size))
             held.append(payload)
             waiting = self._corked_bytes = self._corked_bytes + size
             if waiting >= self._most_corked_bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from email.utils import formatdate
-from functools import lru_cache
 from http import HTTPStatus
 from struct import Struct
 from typing import Final
@@ -17,7 +16,6 @@ _medium: Final = Struct(">BBH").pack
 _large: Final = Struct(">BBQ").pack
 
 
-@lru_cache(maxsize=1024)
 def frame_head(opcode: int, size: int) -> bytes:
     """What stands before an unmasked payload of that size (RFC 6455 §5.2); the frame is whole."""
     if size < 126:
@@ -25,6 +23,10 @@ def frame_head(opcode: int, size: int) -> bytes:
     if size < 65_536:
         return _medium(0x80 | opcode, 126, size)
     return _large(0x80 | opcode, 127, size)
+
+
+TEXT_HEADS: Final = tuple(frame_head(0x1, size) for size in range(2048))
+"""By size: what stands before a text of less than 2 KiB, which nearly all are."""
 
 
 def frame_bytes(opcode: int, payload: bytes) -> bytes:

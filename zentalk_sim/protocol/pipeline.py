@@ -186,7 +186,8 @@ def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) ->
         raise ProtocolError(FORBIDDEN, "this connection is authenticated already")
     if kind == "MESSAGE_SEND":
         _need(conn, "send_message")
-        messages.handle_send(node, conn, user, incoming.id.lower(), payload, now)
+        message_id = incoming.id_as_sent if type(incoming) is _Incoming else incoming.id
+        messages.handle_send(node, conn, user, message_id.lower(), payload, now)
         return
     capability, handler = HANDLERS[kind]
     if capability is not None:
