@@ -84,7 +84,7 @@ class Outlet:
         self._cork: Cork | None = None
         """What holds writes back, where anything does."""
         self._corked: list[bytes] = []
-        """What is held back. While anything is, nothing stands in the way of more: whatever will, lets it go first."""
+        """What is held back. While anything is, more may be: whatever forbids it lets this go first, or forgets it."""
         self._corked_bytes = 0
         self._outbox: deque[bytes] | None = None
         """Made when it is first needed: most connections never do."""

@@ -27,7 +27,6 @@ from zentalk_sim.protocol.frames import (
     BINARY_CODES,
     CLIENT_FRAMES,
     RELAY_FRAMES,
-    UUID_PATTERN,
     BinaryFrame,
     Frame,
     MessageNew,
@@ -54,8 +53,10 @@ _SHALLOW_BYTES: Final = 5 * MAX_DEPTH
 
 _decode_envelope: Final[Callable[[bytes], Any]] = msgspec.json.Decoder(Incoming).decode
 _decode_strictly: Final = msgspec.json.Decoder(StrictEnvelope).decode
-# A pattern costs the decoder four times what it costs here.
-_is_uuid: Final = re.compile(UUID_PATTERN).match
+# The decoder would ask the pattern of every id, which costs five times what this does.
+_DIGITS_ALIKE: Final = bytes(ord("0") if chr(byte) in "0123456789abcdefABCDEF" else byte for byte in range(256))
+_UUID_ALIKE: Final = b"00000000-0000-0000-0000-000000000000"
+"""Any UUID's 36 characters, and nothing else, once all hex digits are made alike."""
 _decode_salvage: Final = msgspec.json.Decoder(Salvage).decode
 _encoder: Final = msgspec.json.Encoder()
 _decode: Final[dict[type, Callable[[bytes], Any]]] = {
@@ -152,7 +153,8 @@ def decode_text(data: bytes, max_payload_bytes: int) -> Incoming:
         incoming = _decode_envelope(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         raise _malformed_envelope(data) from None
-    if _is_uuid(incoming.id_as_sent) is None:
+    frame_id: str = incoming.id_as_sent
+    if frame_id.encode().translate(_DIGITS_ALIKE) != _UUID_ALIKE:
         raise _malformed_envelope(data)
     raw = incoming.raw_payload = bytes(incoming.raw_payload)
     # To search for a byte costs a tenth of counting it, and of nearly all frames it tells enough.
