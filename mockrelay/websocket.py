@@ -27,6 +27,8 @@ from zentalk_sim.protocol.errors import CloseCode
 _CLOSE: Final = 0x8
 _TEXT: Final = 0x1
 _HEADS: Final = len(TEXT_HEADS)
+_HEAD_BYTES: Final = 4
+"""What nearly all heads have."""
 SILENCE_S: Final = 3600.0
 """How long a socket that a rule made silent is kept at most."""
 
@@ -313,7 +315,7 @@ class Connection(Handshake):
             size = len(payload)
             held.append(TEXT_HEADS[size] if opcode == _TEXT and size < _HEADS else frame_head(opcode, size))
             held.append(payload)
-            waiting = self._corked_bytes = self._corked_bytes + size
+            waiting = self._corked_bytes = self._corked_bytes + _HEAD_BYTES + size
             if waiting >= self._most_corked_bytes:
                 self.uncork()
         elif self._transport is not None and not self._finishing and not self._silent:
