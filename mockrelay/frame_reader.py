@@ -27,6 +27,8 @@ except ImportError:  # where no wheel was there for this machine
 library_log: Final = logging.getLogger("mockrelay.websockets")
 library_log.setLevel(logging.WARNING)
 
+# Compiled code looks a name of a module that is not compiled up at each use, unless it stands in a Final.
+_unmasked: Final = apply_mask
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
 _PING: Final = 0x89
@@ -81,7 +83,7 @@ class FrameReader:
             end = begin + ((data[at + 2] << 8) | data[at + 3])
             if end > size or end - begin > max_bytes:
                 break
-            found.append(apply_mask(data[begin:end], data[at + 4 : begin]))
+            found.append(_unmasked(data[begin:end], data[at + 4 : begin]))
             at = end
         while at + 2 <= size:
             first, count = data[at], data[at + 1] - _MASKED
@@ -104,7 +106,7 @@ class FrameReader:
             if size < end:
                 self._needed = end - at
                 break
-            payload = apply_mask(data[begin:end], data[begin - 4 : begin])
+            payload = _unmasked(data[begin:end], data[begin - 4 : begin])
             found.append(payload if first == _TEXT else Received(_PLAIN[first], payload))
             at = end
         if at < size:
