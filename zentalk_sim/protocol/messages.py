@@ -95,7 +95,7 @@ def accept(
         _use_prekey(node, recipient, header)
     _join(node, conversation, sender, recipient, own=conversation == derived)
     message = _store(node, sender, device_id, recipient, message_id, payload, conversation, hashed, now)
-    return MessageAck(message_id, now // 1000, "queued", message.recipient_devices)
+    return MessageAck(message_id, message.server_timestamp, "queued", message.recipient_devices)
 
 
 def _store(

@@ -186,8 +186,7 @@ def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) ->
         raise ProtocolError(FORBIDDEN, "this connection is authenticated already")
     if kind == "MESSAGE_SEND":
         _need(conn, "send_message")
-        message_id = incoming.id_as_sent if type(incoming) is _Incoming else incoming.id
-        messages.handle_send(node, conn, user, message_id.lower(), payload, now)
+        messages.handle_send(node, conn, user, incoming.id.lower(), payload, now)
         return
     capability, handler = HANDLERS[kind]
     if capability is not None:
@@ -206,7 +205,7 @@ def _check_mac(node: Node, conn: Connection, incoming: Arrived, kind: str) -> No
     if key is None:
         key = conn.session_key = node.crypto.session_key(conn.key_token, conn.challenge)
     if type(incoming) is _Incoming:
-        frame_id, raw = incoming.id_as_sent, incoming.raw_payload
+        frame_id, raw = incoming.id_as_sent, incoming.raw_payload or b""
     else:
         frame_id, raw = incoming.id, b""
     expected = node.crypto.message_mac(key, kind, frame_id, incoming.timestamp, raw)
