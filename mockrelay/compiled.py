@@ -14,7 +14,7 @@ from zentalk_sim import compiled
 _HERE: Final = Path(__file__).resolve().parent
 _CORE: Final = (
     "timers streams connection heartbeat pipeline node authentication relay messages mailbox presence topics "
-    "token_refresh typing_indicators crypto codec identity dedup store"
+    "token_refresh typing_indicators crypto hmac_sha256 codec identity dedup store"
 )
 _FACE: Final = (
     "turns wire group_commit clock sink core_host driver journal gate fault_engine fault_lane frame_reader outlet "

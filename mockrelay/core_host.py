@@ -10,6 +10,7 @@ import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Final
 
 from mockrelay.clock import Clock
 from mockrelay.group_commit import GroupCommit
@@ -27,6 +28,10 @@ from zentalk_sim.trace import recording as rec
 from zentalk_sim.trace.recording import Input, Output, Sent
 
 _log = logging.getLogger("mockrelay")
+# Compiled code looks a name of a module that is not compiled up at each use, unless it stands in a Final.
+_Send: Final[type[Send]] = Send
+_Frame: Final[type[Frame]] = Frame
+_encode_text: Final = encode_text
 
 Observer = Callable[[int, Output], None]
 """Called with (instant, output) as each is applied."""
@@ -56,8 +61,8 @@ class CoreHost:
         """By a note's name: who listens to it."""
         self._unheard: dict[str, None] = {}
         """Names of notes to which nobody listens, once they have come: they are counted, and nothing else."""
-        self._turns = Turns(clock, loop, relay.now_us, lambda: self.relay.now_us, self._due_us, self._run_timers)
-        self.instant_us = self._turns.instant_us
+        self.turns = Turns(clock, loop, relay.now_us, lambda: self.relay.now_us, self._due_us, self._run_timers)
+        self.instant_us = self.turns.instant_us
         """As ``now_us``, and a call less: for whoever asks at every frame."""
         self.queue = GroupCommit(relay.store, loop, self._apply, self._store_failed, self.cork.open)
 
@@ -108,7 +113,7 @@ class CoreHost:
 
     def now_us(self) -> int:
         """The instant of this turn of the loop."""
-        return self._turns.instant_us()
+        return self.turns.instant_us()
 
     def _due_us(self) -> int | None:
         # A core whose store is away runs no timers until it is there again.
@@ -145,7 +150,7 @@ class CoreHost:
         if self.queue.store.is_durable:
             self._note_progress(conn, outputs)
         self.queue.add(now, outputs)
-        self._turns.arm()
+        self.turns.arm()
 
     def _say(self, now: int, conn: int | None, effects: list[Effect]) -> None:
         """As ``_fed``, of effects that nobody records: nearly all are frames, and go out without being kept first."""
@@ -153,17 +158,17 @@ class CoreHost:
         if self.observers or not queue.is_free:
             self._fed(now, conn, rec.unfold(effects))
             return
-        self._turns.is_stale = True
+        self.turns.is_stale = True
         sinks = self._sinks
         queue.is_applying = True
         try:
             for effect in effects:
-                if type(effect) is Send:
+                if type(effect) is _Send:
                     sink = sinks.get(effect.conn)
                     if sink is not None:
                         frame = effect.frame
-                        if type(frame) is Frame:
-                            sink.send(encode_text(frame), False)
+                        if type(frame) is _Frame:
+                            sink.send(_encode_text(frame), False)
                         else:
                             sink.send(encode_binary(frame), True)
                 elif type(effect) is Note:

@@ -79,7 +79,8 @@ class Driver(CoreHost):
         """A text message as its bytes, UTF-8 not yet checked."""
         if conn not in self._sinks:
             return
-        relay, now = self.relay, self._turns.instant_us()
+        relay = self.relay
+        now = self.turns.at_us
         if now != relay.now_us:
             # After an input at this very instant nothing that was due before it is left.
             now = self._arrived(conn)
@@ -178,7 +179,7 @@ class Driver(CoreHost):
 
     def replace(self, relay: Relay) -> None:
         """Go on with another core, to which no connection belongs yet; those of the old one are let go."""
-        self._turns.floor_us = max(self._turns.floor_us, self.relay.now_us)
+        self.turns.floor_us = max(self.turns.floor_us, self.relay.now_us)
         self._sinks.clear()
         self.queue.drop()
         self.away = None
@@ -254,7 +255,7 @@ class Driver(CoreHost):
         self.queue.flush()
         self._stopped = True
         self.relay.store.close()
-        self._turns.stop()
+        self.turns.stop()
         if self._loading is not None:
             self._loading.cancel()
         self.stop_recording()
@@ -267,20 +268,20 @@ class Driver(CoreHost):
         Where the loop was busy past a deadline, the bytes may have come before it, and what counts is when they
         reached the relay (R-4.3): the core is told of the turn before, the earliest at which they can have come.
         """
-        now = self._turns.instant_us()
+        now = self.turns.instant_us()
         due = self.relay.next_timeout()
         if due is not None and due < now:
-            self._feed(rec.Arrival(now, conn, self._turns.before_us))
+            self._feed(rec.Arrival(now, conn, self.turns.before_us))
         return now
 
     def clock_moved(self) -> None:
         """The clock was moved; inputs from now on are at its new instant, and ``clock_changed`` is called next."""
-        self._turns.clock_moved()
+        self.turns.clock_moved()
 
     def clock_changed(self) -> None:
         """The clock was moved, frozen or resumed: run what is due and arm anew."""
-        self._turns.clock_moved()
-        self._turns.look()
+        self.turns.clock_moved()
+        self.turns.look()
         self.queue.flush()
 
 

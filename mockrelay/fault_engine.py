@@ -60,6 +60,7 @@ class FaultEngine:
         """``streams`` are the space's, by its seed; ``names``: address → name, looked at when a rule is."""
         self.driver = driver
         self.journal = journal
+        driver.turns.at_end = journal.settle
         self.timers = timers
         self.rules = Ruleset() if rules is None else rules
         self.gates: dict[int, Gate] = {}

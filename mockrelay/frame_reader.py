@@ -27,6 +27,8 @@ except ImportError:  # where no wheel was there for this machine
 library_log: Final = logging.getLogger("mockrelay.websockets")
 library_log.setLevel(logging.WARNING)
 
+# Compiled code looks a name of a module that is not compiled up at each use, unless it stands in a Final.
+_unmasked: Final = apply_mask
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
 _PING: Final = 0x89
@@ -39,6 +41,8 @@ _NO_STATUS: Final = 1005
 """What the library makes of a close frame without a code (RFC 6455 §7.1.5)."""
 _SHORTEST: Final = 6
 """Two bytes of header and the mask."""
+_MEDIUM: Final = _MASKED | 126
+"""The length stands in the next two bytes, before the mask."""
 
 
 class FrameReader:
@@ -71,9 +75,17 @@ class FrameReader:
                 return []
             data, self._rest, self._needed = bytes(self._rest), None, 0
         found: list[bytes | Received] = []
-        from_bytes = int.from_bytes
+        max_bytes = self._max_bytes
         at, size = 0, len(data)
-        while size - at >= 2:
+        while at + 8 <= size and data[at] == _TEXT and data[at + 1] == _MEDIUM:
+            # Nearly all frames: a whole text of 126 bytes or more, and below 64 KiB.
+            begin = at + 8
+            end = begin + ((data[at + 2] << 8) | data[at + 3])
+            if end > size or end - begin > max_bytes:
+                break
+            found.append(_unmasked(data[begin:end], data[at + 4 : begin]))
+            at = end
+        while at + 2 <= size:
             first, count = data[at], data[at + 1] - _MASKED
             if count < 0 or (first != _TEXT and first not in _PLAIN):
                 return found + self._hand_over(data[at:])
@@ -81,18 +93,20 @@ class FrameReader:
             if count > _MAX_CONTROL_BYTES:
                 if first >= _PING:
                     return found + self._hand_over(data[at:])
-                width = 2 if count == 126 else 8
-                begin += width
+                begin += 2 if count == 126 else 8
                 if size < begin - 4:
                     break
-                count = from_bytes(data[at + 2 : at + 2 + width], "big")
-                if count > self._max_bytes:
+                if count == 126:
+                    count = (data[at + 2] << 8) | data[at + 3]
+                else:
+                    count = int.from_bytes(data[at + 2 : at + 10], "big")
+                if count > max_bytes:
                     return found + self._hand_over(data[at:])
             end = begin + count
             if size < end:
                 self._needed = end - at
                 break
-            payload = apply_mask(data[begin:end], data[begin - 4 : begin])
+            payload = _unmasked(data[begin:end], data[begin - 4 : begin])
             found.append(payload if first == _TEXT else Received(_PLAIN[first], payload))
             at = end
         if at < size:

@@ -18,7 +18,7 @@ from mockrelay.driver import Driver
 from mockrelay.fault_engine import FaultEngine
 from mockrelay.fault_lane import Lane
 from mockrelay.journal import Journal
-from mockrelay.journal_entries import Party
+from mockrelay.journal_entries import Entry, Party
 from mockrelay.wire import frame_bytes
 from zentalk_sim.faults import Firing
 from zentalk_sim.faults import verdicts as do
@@ -30,6 +30,8 @@ _EVENT_OF: Final[dict[Direction, str]] = {"in": "frame_in", "out": "frame_out"}
 _TEXT: Final = 0x1
 _BINARY: Final = 0x2
 """Opcodes (RFC 6455 §5.2)."""
+# Compiled code looks a name of a module that is not compiled up at each use, unless it stands in a Final.
+_Entry: Final[type[Entry]] = Entry
 _NO_STATUS: Final = 1005
 """What a close frame without a code stands for (RFC 6455 §7.1.5)."""
 
@@ -42,10 +44,6 @@ class Socket(Protocol):
     @property
     def conn(self) -> int | None:
         """Its number to the core, while the core knows it."""
-        ...
-
-    def receive(self, data: bytes, binary: bool) -> None:
-        """Hand a message to the core."""
         ...
 
     def transmit(self, opcode: int, payload: bytes) -> None:
@@ -81,11 +79,14 @@ class Gate:
     """What one connection's frames pass."""
 
     __slots__ = (
+        "_conn",
         "_driver",
         "_engine",
+        "_frames",
         "_is_ended",
         "_journal",
         "_socket",
+        "_turns",
         "instants",
         "lane_in",
         "lane_out",
@@ -96,8 +97,11 @@ class Gate:
     def __init__(self, socket: Socket, driver: Driver, journal: Journal, engine: FaultEngine, party: Party) -> None:
         self._socket = socket
         self._driver = driver
+        self._turns = driver.turns
         self._journal = journal
+        self._frames = journal.frames
         self._engine = engine
+        self._conn = party.connection or 0
         self.party = party
         self.slow_us: int | None = None
         """How much later than it could the connection ends (``slow_close``)."""
@@ -188,11 +192,17 @@ class Gate:
             if firing is not None:
                 self._fire("in", firing, data, binary)
                 return
-        self._journal.write_frame("frame_in", self.party, data, binary)
-        if self.lane_in is None:
-            self._socket.receive(data, binary)
-        else:
+        at_us = self._turns.at_us
+        if at_us < 0:
+            at_us = self._turns.instant_us()
+        self._journal.frame_bytes += len(data)
+        self._frames.append(_Entry(at_us, "frame_in", self.party, data, binary))
+        if self.lane_in is not None:
             self._put("in", data, binary)
+        elif binary:
+            self._driver.receive_binary(self._conn, data)
+        else:
+            self._driver.receive_text(self._conn, data)
 
     def frame_out(self, data: bytes, binary: bool) -> None:
         """A frame of the core's."""
@@ -204,7 +214,11 @@ class Gate:
             if firing is not None:
                 self._fire("out", firing, data, binary)
                 return
-        self._journal.write_frame("frame_out", self.party, data, binary)
+        at_us = self._turns.at_us
+        if at_us < 0:
+            at_us = self._turns.instant_us()
+        self._journal.frame_bytes += len(data)
+        self._frames.append(_Entry(at_us, "frame_out", self.party, data, binary))
         if self.lane_out is None:
             self._socket.transmit(_BINARY if binary else _TEXT, data)
         else:
@@ -341,7 +355,8 @@ class Gate:
 
     def _item(self, direction: Direction, data: bytes, binary: bool) -> tuple[int, Callable[[], None]]:
         if direction == "in":
-            return len(data), partial(self._socket.receive, data, binary)
+            hand_over = self._driver.receive_binary if binary else self._driver.receive_text
+            return len(data), partial(hand_over, self._conn, data)
         return len(data), partial(self._socket.transmit, Opcode.BINARY if binary else Opcode.TEXT, data)
 
     def _lane(self, direction: Direction) -> Lane:

@@ -132,10 +132,6 @@ class Handshake(Outlet, Sink, Socket):
         """See Sink."""
 
     @abstractmethod
-    def receive(self, data: bytes, binary: bool) -> None:
-        """See Socket."""
-
-    @abstractmethod
     def transmit(self, opcode: int, payload: bytes) -> None:
         """See Socket."""
 
@@ -201,8 +197,7 @@ class Handshake(Outlet, Sink, Socket):
         self._driver = endpoint.driver
         self._cork = self._driver.cork
         self._cork.open()
-        outbox = self._driver.relay.config.outbox
-        self._max_bytes, self._max_frames = outbox.max_bytes, outbox.max_frames
+        self._bound_outbox(self._driver.relay.config.outbox)
         self._conn = self._driver.new_connection_id()
         user, device = claims_of(query.get("token"))
         self._faults, self._journal = endpoint.faults, endpoint.journal

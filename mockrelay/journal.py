@@ -27,7 +27,8 @@ MAX_BYTES: Final = 64 << 20
 MAX_WAIT_MS: Final = 60_000
 NEAREST: Final = 3
 """How many near misses a failed verification names."""
-
+_SLACK: Final = 128
+"""Of what a bound admits, one part in so many is freed at once."""
 
 _Misses = list[tuple[Entry, tuple[Difference, ...]]]
 """Entries that do not match, nearest first, and why."""
@@ -130,6 +131,10 @@ class Journal:
         self.max_wait_ms = max_wait_ms
         """The longest that anybody may wait for an entry, in real time."""
         self._count = count
+        self.frames: list[Entry] = []
+        """The newest entries, of frames at which no rule fired: nearly all there are."""
+        self.frame_bytes = 0
+        """How many bytes these frames have; told along with each."""
         self._entries: deque[Entry] = deque()
         self._bytes = 0
         self._next_n = 1
@@ -138,21 +143,25 @@ class Journal:
         """Told of each entry as it is written; for streams of events."""
 
     def __len__(self) -> int:
+        self.settle()
         return len(self._entries)
 
     @property
     def size_bytes(self) -> int:
         """Bytes, roughly, held in memory."""
+        self.settle()
         return self._bytes
 
     @property
     def last_n(self) -> int:
         """The number of the newest entry, 0 before the first."""
+        self.settle()
         return self._next_n - 1
 
     @property
     def first_n(self) -> int:
         """The number of the oldest entry kept."""
+        self.settle()
         return self._next_n - len(self._entries)
 
     @property
@@ -175,39 +184,59 @@ class Journal:
         facts: dict[str, Any] | None = None,
     ) -> None:
         """Append an entry. ``facts`` are its further members: ``close_code``, ``method``, ``path``, …"""
+        if self.frames:
+            self.settle()
         now_us = self._now_us() if t_us is None else t_us
         fired = None if firing is None else firing_as_json(firing)
-        entry = Entry(self._next_n, now_us, event, party, data, binary, fired, wire, facts)
+        entry = Entry(now_us, event, party, data, binary, fired, wire, facts)
         self._next_n += 1
         self._entries.append(entry)
         self._bytes += entry.size
-        self._appended(entry)
+        self._appended(1)
 
-    def write_frame(self, event: str, party: Party, data: bytes, binary: bool) -> None:
-        """As ``write``, for a frame at which no rule fired: nearly all entries."""
-        number = self._next_n
-        entry = Entry(number, self._now_us(), event, party, data, binary)
-        self._next_n = number + 1
+    def settle(self) -> None:
+        """Take ``frames`` in: at the end of each turn, and whenever anything is asked for."""
+        frames = self.frames
+        if frames:
+            count = len(frames)
+            self._next_n += count
+            self._entries.extend(frames)
+            self._bytes += ENTRY_BYTES * count + self.frame_bytes
+            frames.clear()
+            self.frame_bytes = 0
+            self._appended(count)
+
+    def _newest(self, count: int) -> list[Entry]:
+        """So many of the newest entries, oldest first, with their numbers."""
+        found = list(islice(reversed(self._entries), max(0, count)))
+        found.reverse()
+        for n, entry in enumerate(found, self._next_n - len(found)):
+            entry.n = n
+        return found
+
+    def _appended(self, count: int) -> None:
+        """So many entries are new."""
         entries = self._entries
-        entries.append(entry)
-        held = self._bytes = self._bytes + ENTRY_BYTES + len(data)
         if self._waiters or self.listeners:
-            self._appended(entry)
-        elif held > self._max_bytes or len(entries) > self._max_entries:
+            new = self._newest(count)
             self._shrink()
-
-    def _appended(self, entry: Entry) -> None:
-        if len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
+            for entry in new:
+                for waiter in self._waiters:
+                    waiter.take(entry, self._names)
+                for listener in tuple(self.listeners):
+                    listener(entry)
+        elif self._bytes > self._max_bytes or len(entries) > self._max_entries:
             self._shrink()
-        for waiter in self._waiters:
-            waiter.take(entry, self._names)
-        for listener in tuple(self.listeners):
-            listener(entry)
 
     def _shrink(self) -> None:
+        """Make room: for some more entries than one, where there are many, so that not each makes its own."""
         entries, held = self._entries, self._bytes
+        if held <= self._max_bytes and len(entries) <= self._max_entries:
+            return
+        most_bytes = self._max_bytes if held <= self._max_bytes else self._max_bytes - self._max_bytes // _SLACK
+        most = len(entries) if len(entries) <= self._max_entries else self._max_entries - self._max_entries // _SLACK
         dropped = 0
-        while entries and (held > self._max_bytes or len(entries) > self._max_entries):
+        while entries and (held > most_bytes or len(entries) > most):
             held -= entries.popleft().size
             dropped += 1
         self._bytes = held
@@ -268,6 +297,7 @@ class Journal:
 
     def clear(self) -> None:
         """Forget all entries; their numbers are not given again, and what is gone by this was not lost."""
+        self.settle()
         self._entries.clear()
         self._bytes = 0
         self._cleared_n = self.last_n
@@ -278,7 +308,7 @@ class Journal:
 
     def entries(self, after: int = 0) -> list[Entry]:
         """The entries kept whose number is above ``after``, oldest first."""
-        return list(islice(self._entries, max(0, after + 1 - self.first_n), None))
+        return self._newest(self.last_n - after)
 
     def misses_any(self, after: int = 0) -> bool:
         """Whether an entry above ``after`` has gone over a bound."""

@@ -95,7 +95,6 @@ def _as_text(data: bytes, binary: bool) -> dict[str, str]:
 class Entry(Struct, gc=False, eq=False):
     """One thing that happened. It refers to nothing that could refer to it, so the collector need not follow it."""
 
-    n: int
     t_us: int
     event: str
     party: Party
@@ -106,6 +105,8 @@ class Entry(Struct, gc=False, eq=False):
     wire: tuple[bytes, ...] | None = None
     """What went on in the frame's place, where a rule changed it."""
     facts: dict[str, Any] | None = None
+    n: int = 0
+    """Its number; told by its place, and written down when somebody looks."""
 
     @property
     def size(self) -> int:

@@ -68,6 +68,7 @@ class Outlet:
         "_loop",
         "_max_bytes",
         "_max_frames",
+        "_most_corked_bytes",
         "_outbox",
         "_outbox_bytes",
         "_reading",
@@ -77,13 +78,13 @@ class Outlet:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._max_bytes = _DEFAULTS.max_bytes
-        self._max_frames = _DEFAULTS.max_frames
+        self._bound_outbox(_DEFAULTS)
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._cork: Cork | None = None
         """What holds writes back, where anything does."""
         self._corked: list[bytes] = []
+        """What is held back. While anything is, more may be: whatever forbids it lets this go first, or forgets it."""
         self._corked_bytes = 0
         self._outbox: deque[bytes] | None = None
         """Made when it is first needed: most connections never do."""
@@ -179,21 +180,19 @@ class Outlet:
             self._outbox.append(data)
             self._outbox_bytes += len(data)
         elif cork is not None and cork.is_open:
-            self._hold(cork, b"", data)
+            if not self._corked:
+                cork.add(self)
+            self._corked.append(data)
+            self._corked_bytes += len(data)
+            if self._corked_bytes >= self._most_corked_bytes:
+                self.uncork()
         else:
             self._transport.write(data)
 
-    def _hold(self, cork: Cork, head: bytes, payload: bytes) -> None:
-        """As ``_write`` of a frame while writes are held back: nothing is copied until they are let go."""
-        held = self._corked
-        if not held:
-            cork.add(self)
-        held.append(head)
-        held.append(payload)
-        size = self._corked_bytes = self._corked_bytes + len(head) + len(payload)
-        if size >= _WRITE_BYTES or 4 * size >= self._max_bytes:
-            # So that a peer that has stopped reading is noticed long before its outbox is full.
-            self.uncork()
+    def _bound_outbox(self, outbox: OutboxConfig) -> None:
+        self._max_bytes, self._max_frames = outbox.max_bytes, outbox.max_frames
+        # So that a peer that has stopped reading is noticed long before its outbox is full.
+        self._most_corked_bytes = min(_WRITE_BYTES, outbox.max_bytes // 4)
 
     def uncork(self) -> None:
         """Write what was held back."""

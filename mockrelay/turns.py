@@ -15,6 +15,7 @@ from mockrelay.clock import Clock
 
 _MAX_WAIT_S: Final = 3600.0
 """No timer is armed for longer: a clock that is set forward meanwhile is then noticed."""
+_UNREAD: Final = -1
 
 
 class Turns:
@@ -42,33 +43,38 @@ class Turns:
         self._told_us = told_us
         self._due_us = due_us
         self._run_due = run_due
-        self._instant_us: int | None = None
+        self.at_us = _UNREAD
+        """This turn's instant once it was asked for, else a number that is no instant; for a look without a call."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_us = 0
         self._is_stopped = False
+        self.at_end: Callable[[], None] | None = None
+        """Called at the end of each turn whose instant was asked for."""
         self.is_stale = False
         """Something was told to the core in this turn: at its end a timer is armed for what is due next."""
         self._hears_sockets_first = isinstance(loop, asyncio.BaseEventLoop)
 
     def instant_us(self) -> int:
         """The instant of this turn of the loop."""
-        now = self._instant_us
-        if now is None:
+        now = self.at_us
+        if now == _UNREAD:
             # The core may have been told of a later instant than a clock that was set anew shows.
-            now = self._instant_us = max(self.clock.now_us(), self._told_us(), self.floor_us)
+            now = self.at_us = max(self.clock.now_us(), self._told_us(), self.floor_us)
             self._loop.call_soon(self._end_turn)
         return now
 
     def _end_turn(self) -> None:
-        if self._instant_us is not None:
-            self.before_us = self._instant_us
-            self._instant_us = None
+        if self.at_us != _UNREAD:
+            self.before_us = self.at_us
+            self.at_us = _UNREAD
+        if self.at_end is not None:
+            self.at_end()
         if self.is_stale:
             self.arm()
 
     def clock_moved(self) -> None:
         """The clock was moved: what comes next has another instant."""
-        self._instant_us = None
+        self.at_us = _UNREAD
 
     def arm(self) -> None:
         """Have a timer stand for what is due next."""

@@ -2,8 +2,8 @@
 
 ``websockets``' sans-IO ``ServerProtocol`` parses the request, a ``FrameReader`` the frames; this class owns the
 transport and every byte that goes out. Messages pass its ``Gate``, in and out, where the journal sees them and fault
-rules strike; ``transmit`` is the one place through which the bytes of an outgoing frame go, ``receive`` the one through
-which a message reaches the core. The request's path says which space the connection belongs to.
+rules strike; ``transmit`` is the one place through which the bytes of an outgoing frame go. The request's path says
+which space the connection belongs to.
 Sources: RFC 6455; R-3.1 (refusals), R-1.6 (1009), R-8.1 (control pings), R-12.4 (outbox).
 """
 
@@ -21,10 +21,14 @@ from websockets.frames import Opcode
 from mockrelay.frame_reader import Received
 from mockrelay.handshake import MAX_HEAD_BYTES, Find, Handshake
 from mockrelay.lobby import Lobby
-from mockrelay.wire import close_payload, frame_bytes, frame_head
+from mockrelay.wire import TEXT_HEADS, close_payload, frame_bytes, frame_head
 from zentalk_sim.protocol.errors import CloseCode
 
 _CLOSE: Final = 0x8
+_TEXT: Final = 0x1
+_HEADS: Final = len(TEXT_HEADS)
+_HEAD_BYTES: Final = 4
+"""What nearly all heads have."""
 SILENCE_S: Final = 3600.0
 """How long a socket that a rule made silent is kept at most."""
 
@@ -120,8 +124,9 @@ class Connection(Handshake):
 
     def send(self, payload: bytes, binary: bool) -> None:
         """See Sink."""
-        if not self._closing and not self._finishing and self._transport is not None:
-            self._gate.frame_out(payload, binary)
+        if self._closing or (not self._corked and (self._finishing or self._transport is None)):
+            return
+        self._gate.frame_out(payload, binary)
 
     def close(self, code: int, reason: str) -> None:
         """See Sink."""
@@ -173,14 +178,15 @@ class Connection(Handshake):
     def _receive(self, data: bytes) -> None:
         frames = self._reader.feed(data)
         if self._inbox is None and self._reading:
-            for number, frame in enumerate(frames, 1):
+            gate, rest = self._gate, iter(frames)
+            for frame in rest:
                 if isinstance(frame, bytes):
                     if self.conn is not None:
-                        self._gate.frame_in(frame, False)
+                        gate.frame_in(frame, False)
                 else:
                     self._take(frame)
                 if not self._reading or self._finishing:
-                    self._keep(frames[number:])
+                    self._keep(list(rest))
                     break
         else:
             self._keep(frames)
@@ -237,15 +243,6 @@ class Connection(Handshake):
     def _message_in(self, data: bytes, is_text: bool) -> None:
         if self.conn is not None:
             self._gate.frame_in(data, not is_text)
-
-    def receive(self, data: bytes, binary: bool) -> None:
-        """The one place through which every message reaches the core."""
-        if self.conn is None:
-            return
-        if binary:
-            self._driver.receive_binary(self.conn, data)
-        else:
-            self._driver.receive_text(self.conn, data)
 
     def _answer_ping(self, data: bytes) -> None:
         if not self._closing and not self._finishing:
@@ -312,17 +309,21 @@ class Connection(Handshake):
 
     def transmit(self, opcode: int, payload: bytes) -> None:
         """The one place through which every outgoing frame passes."""
-        if self._transport is None or self._finishing or self._silent:
-            return
-        cork = self._cork
-        if cork is None or not cork.is_open or self._blocked or self._outbox:
+        held = self._corked
+        if held and opcode != _CLOSE:
+            # Nearly all frames: another one behind those held back, and not copied.
+            size = len(payload)
+            held.append(TEXT_HEADS[size] if opcode == _TEXT and size < _HEADS else frame_head(opcode, size))
+            held.append(payload)
+            waiting = self._corked_bytes = self._corked_bytes + _HEAD_BYTES + size
+            if waiting >= self._most_corked_bytes:
+                self.uncork()
+        elif self._transport is not None and not self._finishing and not self._silent:
             self._write(frame_bytes(opcode, payload))
-        else:
-            self._hold(cork, frame_head(opcode, len(payload)), payload)
-        if opcode == _CLOSE:
-            self._set_deadline()
-        if self._blocked or self._outbox or self._gate.lane_out is not None:
-            self.check_bounds()
+            if opcode == _CLOSE:
+                self._set_deadline()
+            if self._blocked or self._outbox or self._gate.lane_out is not None:
+                self.check_bounds()
 
     def trickle(self, data: bytes) -> None:
         """A part of an outgoing frame's bytes, where a rule narrows the bandwidth; the parts follow each other."""

@@ -25,6 +25,10 @@ def frame_head(opcode: int, size: int) -> bytes:
     return _large(0x80 | opcode, 127, size)
 
 
+TEXT_HEADS: Final = tuple(frame_head(0x1, size) for size in range(2048))
+"""By size: what stands before a text of less than 2 KiB, which nearly all are."""
+
+
 def frame_bytes(opcode: int, payload: bytes) -> bytes:
     """An unfragmented, unmasked frame (RFC 6455 §5.2)."""
     return frame_head(opcode, len(payload)) + payload

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockrelay.journal import JOURNAL_EVENTS, Journal, Party
+from mockrelay.journal import JOURNAL_EVENTS, Entry, Journal, Party
 from tests.mockrelay.live_support import run
 from zentalk_sim.faults import Match, parse_journal_match
 from zentalk_sim.protocol.effects import ClearPush, Note, Push
@@ -158,6 +158,51 @@ def test_what_was_cleared_must_not_count_as_lost() -> None:
     log.write("rtt")
     assert log.entries()[0].n == 6
     assert log.verify(match(event="rtt"), 1).held
+
+
+def test_room_for_many_entries_must_be_made_for_some_at_once_and_never_above_the_bound() -> None:
+    gone: list[int] = []
+    log = journal(max_entries=1_000, count=lambda name, count: gone.append(count))
+    for _ in range(3_000):
+        log.write("rtt")
+        assert 1_000 - 1_000 // 128 <= len(log) <= 1_000 or log.last_n < 1_000
+    assert log.gone == sum(gone)
+    assert len(gone) < 2_000 // 7
+
+
+def note(log: Journal, entry: Entry) -> None:
+    """As a connection's gate does."""
+    log.frames.append(entry)
+    log.frame_bytes += len(entry.data or b"")
+
+
+def test_frames_must_stand_among_the_other_entries_where_they_came() -> None:
+    log = journal()
+    note(log, Entry(1, "frame_in", ALICE, b"one"))
+    note(log, Entry(2, "frame_out", BOB, b"two", True))
+    assert log.last_n == 2
+    note(log, Entry(3, "frame_in", ALICE, b"three"))
+    log.write("rtt", BOB, t_us=4)
+    note(log, Entry(5, "frame_in", BOB, b"four"))
+    assert [(e.n, e.t_us, e.event, e.party, e.data, e.binary) for e in log.entries()] == [
+        (1, 1, "frame_in", ALICE, b"one", False),
+        (2, 2, "frame_out", BOB, b"two", True),
+        (3, 3, "frame_in", ALICE, b"three", False),
+        (4, 4, "rtt", BOB, None, False),
+        (5, 5, "frame_in", BOB, b"four", False),
+    ]
+    assert log.size_bytes == sum(entry.size for entry in log.entries())
+
+
+def test_frames_must_be_told_to_listeners_in_their_order() -> None:
+    heard: list[bytes | None] = []
+    log = journal(max_entries=2)
+    log.listeners.append(lambda entry: heard.append(entry.data))
+    for data in (b"one", b"two", b"three"):
+        note(log, Entry(1, "frame_in", ALICE, data))
+    log.settle()
+    assert heard == [b"one", b"two", b"three"]
+    assert [(entry.n, entry.data) for entry in log.entries()] == [(2, b"two"), (3, b"three")]
 
 
 # --- searching ---------------------------------------------------------------------------------------

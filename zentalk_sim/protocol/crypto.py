@@ -7,9 +7,7 @@ cost the experiment states. It keeps every decision (a signature of another key 
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
-from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 from typing import Any, Final, Protocol
@@ -19,8 +17,8 @@ from nacl.bindings import crypto_sign_open, crypto_sign_seed_keypair
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey
 
-_KEYS: Final = 1024
-"""Session keys of which the most recent are kept ready for use."""
+from zentalk_sim.protocol.hmac_sha256 import hmac_sha256
+
 _WORD: Final = (1 << 32) - 1
 _checksum: Final[Callable[..., Any]] = crc32
 """Of no declared result, so that compiled code hands it on as it is."""
@@ -57,12 +55,6 @@ def mac_input(type: str, id: str, timestamp: int, payload: bytes) -> bytes:
     return f"{type}{id}{timestamp}".encode() + payload
 
 
-@lru_cache(maxsize=_KEYS)
-def _keyed(key: bytes) -> hmac.HMAC:
-    """An HMAC that has taken in its key: a copy of it costs half of beginning with the key."""
-    return hmac.new(key, digestmod="sha256")
-
-
 class Ed25519(Crypto):
     """The specification's cryptography."""
 
@@ -92,9 +84,7 @@ class Ed25519(Crypto):
 
     def message_mac(self, key: bytes, type: str, id: str, timestamp: int, payload: bytes) -> bytes:
         """R-5.2: HMAC-SHA256."""
-        running = _keyed(key).copy()
-        running.update(mac_input(type, id, timestamp, payload))
-        return running.digest()
+        return hmac_sha256(key, mac_input(type, id, timestamp, payload))
 
 
 class Modelled(Crypto):

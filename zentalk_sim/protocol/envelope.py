@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, field
 
-from zentalk_sim.protocol.frames import Bytes32, Payload, Uuid
+from zentalk_sim.protocol.frames import Bytes32, Uuid
+
+if TYPE_CHECKING:
+    RawPayload = bytes
+    Seq = int | None
+    Mac = bytes | None
+else:
+    # To the decoder these are what a frame may hold. What is absent is None all the same, since defaults are not
+    # checked, and null is refused as any other value of a wrong type is.
+    RawPayload = msgspec.Raw
+    Seq = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    Mac = Bytes32
 
 
-class Envelope(Struct, gc=False):
-    """A text frame with its payload as it stands; of the id's form nothing is known yet."""
+class Incoming(Struct, gc=False):
+    """A text frame as it came in: the envelope read, the payload not yet typed, and of the id's form nothing known."""
 
     type: str
-    id: str
+    id_as_sent: str = field(name="id")
+    """As it stands in the frame; what a MAC covers."""
     timestamp: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-    payload: msgspec.Raw
-    seq: Annotated[int, Meta(ge=1, le=2**63 - 1)] | UnsetType = UNSET
-    message_mac: Bytes32 | UnsetType = UNSET
+    raw_payload: RawPayload = field(name="payload")
+    """The exact bytes of the payload, once ``codec`` has made them of what the decoder hands out."""
+    seq: Seq = None
+    message_mac: Mac = None
+    binary: ClassVar[bool] = False
+    payload: ClassVar[None] = None
+    """Never typed; what travels by reference has it."""
+
+    @property
+    def id(self) -> str:
+        """The frame's id in lower case, in which ids are compared."""
+        return self.id_as_sent.lower()
 
 
-class StrictEnvelope(Envelope):
-    """The same, checked whole: says where a frame is at fault that ``Envelope`` or the id's pattern refused."""
+class BinaryIncoming(Incoming):
+    """A binary frame (R-2.1)."""
 
-    id: Uuid
+    binary: ClassVar[bool] = True
+
+
+class StrictEnvelope(Incoming):
+    """A text frame checked whole: says where one is at fault that ``Incoming`` or the id's pattern refused."""
+
+    id_as_sent: Uuid = field(name="id")
 
 
 class Salvage(Struct):
@@ -32,22 +59,3 @@ class Salvage(Struct):
 
     type: Any = UNSET
     id: Any = UNSET
-
-
-class Incoming(Struct, gc=False):
-    """A frame as it came in: the envelope read, the payload not yet typed."""
-
-    type: str
-    id_as_sent: str
-    """As it stands in the frame; what a MAC covers."""
-    timestamp: int
-    raw_payload: bytes | None = None
-    payload: Payload | None = None
-    seq: int | None = None
-    message_mac: bytes | None = None
-    binary: bool = False
-
-    @property
-    def id(self) -> str:
-        """The frame's id in lower case, in which ids are compared."""
-        return self.id_as_sent.lower()

@@ -51,9 +51,13 @@ def token_signed_data(device_id: str, timestamp_ms: int) -> bytes:
 def content_hash(message: MessageSend, conversation: str) -> bytes:
     """R-5.6: SHA-256 over the length-prefixed decoded fields; equal for equal content, whatever the framing."""
     header = message.x3dh_header
-    fields = [message.to.lower().encode(), message.ciphertext, message.nonce, message.message_type.encode()]
-    fields.append(conversation.encode())
+    to, ciphertext, nonce = message.to.lower().encode(), message.ciphertext, message.nonce
+    kind, named = message.message_type.encode(), conversation.encode()
+    fields = [len(to).to_bytes(4, "big"), to, len(ciphertext).to_bytes(4, "big"), ciphertext]
+    fields += (len(nonce).to_bytes(4, "big"), nonce, len(kind).to_bytes(4, "big"), kind)
+    fields += (len(named).to_bytes(4, "big"), named)
     if header:
         key_id = header.one_time_key_id
-        fields += [header.identity_key, header.ephemeral_key, b"%d" % key_id if isinstance(key_id, int) else b""]
-    return sha256(b"".join([len(field).to_bytes(4, "big") + field for field in fields])).digest()
+        for key in (header.identity_key, header.ephemeral_key, b"%d" % key_id if isinstance(key_id, int) else b""):
+            fields += (len(key).to_bytes(4, "big"), key)
+    return sha256(b"".join(fields)).digest()

@@ -214,20 +214,21 @@ def _check_mac(node: Node, conn: Connection, incoming: Arrived, kind: str) -> No
 
 
 def _is_binary(incoming: Arrived) -> bool:
-    return incoming.binary if type(incoming) is Incoming else type(incoming) is BinaryFrame
+    return incoming.binary if isinstance(incoming, Incoming) else type(incoming) is BinaryFrame
 
 
 def _payload_of(node: Node, kind: type[Payload], incoming: Arrived) -> Any:
     """The payload, typed. Raises ProtocolError, ``malformed`` or, for topics, ``too_many_topics``."""
-    payload: Payload
-    if incoming.payload is None:
-        raw = incoming.raw_payload if type(incoming) is Incoming else None
-        payload = codec.decode_payload(kind, raw or b"", bounded=not _is_binary(incoming))
+    payload: Any
+    if type(incoming) is _Incoming:
+        payload = codec.decode_payload(kind, incoming.raw_payload, bounded=True)
+    elif isinstance(incoming, Incoming):
+        payload = codec.decode_payload(kind, incoming.raw_payload)
     elif type(incoming.payload) is kind:
         payload = incoming.payload
     else:
         raise ProtocolError(INVALID_MESSAGE, "payload of another type", reason=MALFORMED, field="payload")
-    if isinstance(payload, Topics):
+    if kind is _Topics:
         topics.check_form(node, payload)
     return payload
 

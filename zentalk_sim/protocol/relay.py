@@ -129,7 +129,12 @@ class Relay:
 
     def receive_text(self, conn: ConnId, data: bytes, now: int, real_us: int | None = None) -> list[Effect]:
         """A text message as its bytes, UTF-8 not yet checked."""
-        return self._receive(conn, data, False, now, real_us)
+        self._begin(now, real_us)
+        node = self._node
+        found = node.conns.get(conn)
+        if found is not None and found.state != "ended":
+            pipeline.receive_bytes(node, found, data, False, now)
+        return self._finish(now)
 
     def receive_oversized(self, conn: ConnId, now: int) -> list[Effect]:
         """The face saw a message begin that exceeds ``frames.max_bytes`` (R-1.6)."""
