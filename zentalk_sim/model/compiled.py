@@ -21,12 +21,12 @@ _ROOMS: Final = {
     "protocol": (
         "timers streams connection heartbeat pipeline node authentication relay messages mailbox presence topics "
         "token_refresh client_connection client_core client_session client client_receipts client_signals backoff "
-        "client_queue client_sync crypto store"
+        "client_queue client_sync crypto store tokens upgrade ratelimit identity close_policy"
     ),
     "network": "tcp flow link path stall samplers",
     "model": (
         "calendar native_calendar kernel line websocket device sleep outbox node_effects relay_node recorder ingress "
-        "rest_calls rest_line ruled_rest_line ruled_socket workload balancer bus sampler"
+        "rest_calls rest_line ruled_rest_line ruled_socket workload balancer bus sampler population"
     ),
     "report": "histogram",
 }
