@@ -11,7 +11,9 @@ from zentalk_sim.experiment.schema import Experiment, Population
 from zentalk_sim.model.contacts import HeavyTail, pick_contacts
 from zentalk_sim.model.people import Member as Member
 from zentalk_sim.model.people import Person as Person
-from zentalk_sim.protocol.config import TokenConfig
+from zentalk_sim.protocol.client import Client
+from zentalk_sim.protocol.client_effects import Identity
+from zentalk_sim.protocol.config import ClientConfig, TokenConfig
 from zentalk_sim.protocol.crypto import Crypto
 from zentalk_sim.protocol.records import Device, Settings, User
 from zentalk_sim.protocol.store import MemoryStore
@@ -111,3 +113,12 @@ def issue_token(member: Member, authority: TokenAuthority, config: TokenConfig, 
     return authority.issue(
         Claims(member.person.address, issued_s, issued_s + config.lifetime_s, member.device_id, CAPABILITIES)
     )
+
+
+def client_of(member: Member, token: str, config: ClientConfig, streams: Streams, crypto: Crypto, wire: bool) -> Client:
+    """The client core of a device, with a connection token to begin with."""
+    # The token is given to the client alone: a record that kept it too would be half a kilobyte a device.
+    identity = Identity(member.person.address, member.person.secret, member.device_id, "")
+    client = Client(config, identity, streams=streams, crypto=crypto, name=f"device/{member.index}", wire=wire)
+    client.token = token
+    return client

@@ -23,12 +23,11 @@ _KEYS: Final = 1024
 _WORD: Final = (1 << 32) - 1
 _checksum: Final[Callable[..., Any]] = crc32
 """Of no declared result, so that compiled code hands it on as it is."""
-_sealed: Final = Struct(">28sI").pack
-"""28 bytes, of which more may be given, and a checksum."""
+_sum: Final[Callable[..., int]] = crc32
 _signed: Final = Struct(">60sI").pack
 """As many bytes as a signature has: a key, zeros, and a checksum."""
-_session_key: Final = Struct(">I28s").pack
-"""A checksum, which stands first since MACs leave the last four bytes of a key out, and 28 bytes."""
+_session_key: Final = Struct(">I24s").pack
+"""A checksum and 24 bytes, of which more may be given: what a MAC has room for beside its own checksum."""
 _ONE_TO_ONE: Final = bytes((167 * byte + 13) % 256 for byte in range(256))
 """Another byte for each: what makes a modelled public key of a secret. Keys of different secrets differ."""
 
@@ -123,14 +122,16 @@ class Modelled(Crypto):
         return expected == signature
 
     def session_key(self, token: str, challenge: bytes) -> bytes:
-        """A checksum of the token, and 28 bytes of the challenge."""
+        """A checksum of the token and 24 bytes of the challenge; 28 bytes."""
         return _session_key(_checksum(token.encode()), challenge)
 
     def message_mac(self, key: bytes, type: str, id: str, timestamp: int, payload: bytes) -> bytes:
-        """The key, but for its last four bytes, which are a checksum over the same material.
+        """The key, and four bytes of a checksum over the same material.
 
         Two for each frame of an authenticated client, so it is the cheapest that tells other keys and material apart:
         the timestamp is what the checksum begins with.
         """
-        checksum = _checksum((type + id).encode(), (timestamp ^ (timestamp >> 32)) & _WORD)
-        return _sealed(key, _checksum(payload, checksum) if len(payload) else checksum)
+        checksum = _sum((type + id).encode(), (timestamp ^ (timestamp >> 32)) & _WORD)
+        if len(payload):
+            checksum = _sum(payload, checksum)
+        return key + checksum.to_bytes(4, "big")

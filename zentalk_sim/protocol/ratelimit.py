@@ -52,7 +52,6 @@ def check(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
 
 
 def _check(state: LimitState, limit: Limit, most: int, window_us: int, now_us: int) -> Refusal | None:
-    # What a limit says comes as arguments, read once: attributes of records cost compiled code a look-up each.
     _settle(state, limit, most, window_us, now_us)
     admitted = state.admitted_us
     credit = state.credit
@@ -84,6 +83,7 @@ def take(state: LimitState, limit: Limit, now_us: int) -> None:
 
 def admit(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
     """Check and, where nothing refuses, count."""
+    # What a limit says is read once: attributes of records cost compiled code a look-up each.
     most = limit.limit
     window_us = limit.window_s * 1_000_000
     refusal = _check(state, limit, most, window_us, now_us)
