@@ -7,6 +7,8 @@ of an address than its form).
 
 from __future__ import annotations
 
+from typing import Any
+
 from zentalk_sim.experiment.schema import Experiment, Population
 from zentalk_sim.model.contacts import HeavyTail, pick_contacts
 from zentalk_sim.model.people import Member as Member
@@ -95,11 +97,13 @@ def register(members: list[Member], store: MemoryStore, now_us: int) -> None:
     """Put users, devices and mutual contacts into the store, as if registered before the experiment."""
     people: dict[int, Person] = {}
     settings = Settings()
+    # Compiled, a number becomes an object with each record that takes it, unless it is one already.
+    registered_us: Any = now_us
     for member in members:
         people.setdefault(member.person.index, member.person)
     for person in people.values():
         # A device's id serves as its push token, and the settings are the same for all: both would add up.
-        devices = {i: Device(i, "device", DEVICE_TYPE, now_us, push_token=i) for i in person.device_ids}
+        devices = {i: Device(i, "device", DEVICE_TYPE, registered_us, push_token=i) for i in person.device_ids}
         store.save_user(User(person.address, person.identity_key, devices, settings, contacts={}))
     for person in people.values():
         for other in person.contacts:

@@ -181,8 +181,10 @@ def _admit(node: Node, conn: Connection, user: User, now: int) -> None:
     if device is None:
         device = register(node, user, Device(conn.device_id, "", "web", now), now)
     device.last_active_us = now
-    resumed = _take_session(node, conn, now)
-    store.set_connected(user.address, conn.device_id, _Presence(node.name, conn.id, conn.ip))
+    # Compiled, a number becomes an object with each record that takes it, unless it is one already.
+    conn_id: Any = conn.id
+    resumed = _take_session(node, conn, conn_id, now)
+    store.set_connected(user.address, conn.device_id, _Presence(node.name, conn_id, conn.ip))
     if older is not None:
         _replace(node, older)
     conn.state = "ready"
@@ -247,7 +249,7 @@ def register(node: Node, user: User, device: Device, now: int) -> Device:
     return device
 
 
-def _take_session(node: Node, conn: Connection, now: int) -> bool:
+def _take_session(node: Node, conn: Connection, conn_id: Any, now: int) -> bool:
     """Resume the device's session where its token is good for it, else begin a new one (R-3.4)."""
     key = (conn.user, conn.device_id)
     session: Session | None = node.store.sessions.get(key)
@@ -263,9 +265,11 @@ def _take_session(node: Node, conn: Connection, now: int) -> bool:
             for topic in session.topics:
                 topics.drop(node, topic, conn.user, conn.device_id)
     if session is None or not resumed:
-        session = _Session("sess_" + draw.hex(12), "", conn.id)
-    session.conn, session.lost_us = conn.id, None
-    session.resume_token = "res_" + draw.hex(32)
+        session_id = "sess_" + draw.hex(12)
+        session = _Session(session_id, "res_" + draw.hex(32), conn_id)
+    else:
+        session.conn, session.lost_us = conn_id, None
+        session.resume_token = "res_" + draw.hex(32)
     node.store.save_session(key, session)
     conn.session = session
     return resumed

@@ -23,7 +23,8 @@ _KEYS: Final = 1024
 _WORD: Final = (1 << 32) - 1
 _checksum: Final[Callable[..., Any]] = crc32
 """Of no declared result, so that compiled code hands it on as it is."""
-_sum: Final[Callable[..., int]] = crc32
+_sealed: Final = Struct(">28sI").pack
+"""28 bytes and a checksum."""
 _signed: Final = Struct(">60sI").pack
 """As many bytes as a signature has: a key, zeros, and a checksum."""
 _session_key: Final = Struct(">I24s").pack
@@ -131,7 +132,5 @@ class Modelled(Crypto):
         Two for each frame of an authenticated client, so it is the cheapest that tells other keys and material apart:
         the timestamp is what the checksum begins with.
         """
-        checksum = _sum((type + id).encode(), (timestamp ^ (timestamp >> 32)) & _WORD)
-        if len(payload):
-            checksum = _sum(payload, checksum)
-        return key + checksum.to_bytes(4, "big")
+        checksum = _checksum((type + id).encode(), (timestamp ^ (timestamp >> 32)) & _WORD)
+        return _sealed(key, _checksum(payload, checksum) if len(payload) else checksum)

@@ -6,7 +6,7 @@ which the bucket gains N a microsecond and one admission costs W (the window in 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from zentalk_sim.protocol.config import Limit
 from zentalk_sim.protocol.limit_records import LimitState as LimitState
@@ -89,5 +89,7 @@ def admit(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
     refusal = _check(state, limit, most, window_us, now_us)
     if refusal is None:
         state.credit -= window_us
-        state.admitted_us.append(now_us)
+        # The object that the instant is already: of another each, compiled code would make one more a limiter.
+        at_us: Any = state.refilled_us
+        state.admitted_us.append(at_us if at_us == now_us else now_us)
     return refusal
