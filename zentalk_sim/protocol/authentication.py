@@ -181,10 +181,10 @@ def _admit(node: Node, conn: Connection, user: User, now: int) -> None:
     if device is None:
         device = register(node, user, Device(conn.device_id, "", "web", now), now)
     device.last_active_us = now
-    # Compiled, a number becomes an object with each record that takes it, unless it is one already.
-    conn_id: Any = conn.id
-    resumed = _take_session(node, conn, conn_id, now)
-    store.set_connected(user.address, conn.device_id, _Presence(node.name, conn_id, conn.ip))
+    resumed = _take_session(node, conn, now)
+    # Compiled, a number becomes an object with each record that takes it, unless it is one already: the session's.
+    session: Any = conn.session
+    store.set_connected(user.address, conn.device_id, _Presence(node.name, session.conn, conn.ip))
     if older is not None:
         _replace(node, older)
     conn.state = "ready"
@@ -249,7 +249,7 @@ def register(node: Node, user: User, device: Device, now: int) -> Device:
     return device
 
 
-def _take_session(node: Node, conn: Connection, conn_id: Any, now: int) -> bool:
+def _take_session(node: Node, conn: Connection, now: int) -> bool:
     """Resume the device's session where its token is good for it, else begin a new one (R-3.4)."""
     key = (conn.user, conn.device_id)
     session: Session | None = node.store.sessions.get(key)
@@ -266,9 +266,9 @@ def _take_session(node: Node, conn: Connection, conn_id: Any, now: int) -> bool:
                 topics.drop(node, topic, conn.user, conn.device_id)
     if session is None or not resumed:
         session_id = "sess_" + draw.hex(12)
-        session = _Session(session_id, "res_" + draw.hex(32), conn_id)
+        session = _Session(session_id, "res_" + draw.hex(32), conn.id)
     else:
-        session.conn, session.lost_us = conn_id, None
+        session.conn, session.lost_us = conn.id, None
         session.resume_token = "res_" + draw.hex(32)
     node.store.save_session(key, session)
     conn.session = session

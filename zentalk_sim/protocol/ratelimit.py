@@ -48,10 +48,9 @@ def _settle(state: LimitState, limit: Limit, most: int, window_us: int, now_us: 
 
 def check(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
     """Whether a frame now would be refused; takes nothing."""
-    return _check(state, limit, limit.limit, limit.window_s * 1_000_000, now_us)
-
-
-def _check(state: LimitState, limit: Limit, most: int, window_us: int, now_us: int) -> Refusal | None:
+    # What a limit says is read once: attributes of records cost compiled code a look-up each.
+    most: int = limit.limit
+    window_us: int = limit.window_s * 1_000_000
     _settle(state, limit, most, window_us, now_us)
     admitted = state.admitted_us
     credit = state.credit
@@ -78,18 +77,14 @@ def _check(state: LimitState, limit: Limit, most: int, window_us: int, now_us: i
 def take(state: LimitState, limit: Limit, now_us: int) -> None:
     """Count an admission that ``check`` allowed at the same instant."""
     state.credit -= limit.window_s * 1_000_000
-    state.admitted_us.append(now_us)
+    # The object that the instant is already: of another each, compiled code would make one more a limiter.
+    at_us: Any = state.refilled_us
+    state.admitted_us.append(at_us if at_us == now_us else now_us)
 
 
 def admit(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
     """Check and, where nothing refuses, count."""
-    # What a limit says is read once: attributes of records cost compiled code a look-up each.
-    most = limit.limit
-    window_us = limit.window_s * 1_000_000
-    refusal = _check(state, limit, most, window_us, now_us)
+    refusal = check(state, limit, now_us)
     if refusal is None:
-        state.credit -= window_us
-        # The object that the instant is already: of another each, compiled code would make one more a limiter.
-        at_us: Any = state.refilled_us
-        state.admitted_us.append(at_us if at_us == now_us else now_us)
+        take(state, limit, now_us)
     return refusal
