@@ -8,9 +8,11 @@ round trip would otherwise all meet the same few nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+POLICIES: Final = ("round_robin", "least_connections", "sticky")
 
 
 class Backend:
@@ -31,48 +33,41 @@ class Balancer(Generic[B]):
     """Chooses among nodes in their fixed order, so that a tie always goes to the first."""
 
     def __init__(self, policy: str, nodes: Sequence[B], notice_us: int = 0) -> None:
-        choices: dict[str, Callable[[Sequence[B], str], B]] = {
-            "round_robin": self._round_robin,
-            "least_connections": self._least_connections,
-            "sticky": self._sticky,
-        }
-        if policy not in choices:
-            raise ValueError(f"unknown balancer policy {policy!r}; there are {', '.join(choices)}")
-        self._choose = choices[policy]
-        self._nodes = nodes
+        if policy not in POLICIES:
+            raise ValueError(f"unknown balancer policy {policy!r}; there are {', '.join(POLICIES)}")
+        self._policy = policy
+        self._nodes = list(nodes)
         self._notice_us = notice_us
         self._turn = 0
 
     def believed_up(self, node: B, now_us: int) -> bool:
         """Whether it would send a connection there."""
-        return node.dead_since_us is None or now_us - node.dead_since_us < self._notice_us
+        dead_since_us = node.dead_since_us
+        return dead_since_us is None or now_us - dead_since_us < self._notice_us
 
     def pick(self, user: str, now_us: int) -> B | None:
         """The node for a new connection of ``user``; None where the balancer knows of none alive."""
-        alive = self._alive(now_us)
-        return self._choose(alive, user) if alive else None
+        if self._policy == "least_connections":
+            return self._least_connections(now_us)
+        alive = [node for node in self._nodes if self.believed_up(node, now_us)]
+        if not alive:
+            return None
+        return self._sticky(alive, user) if self._policy == "sticky" else self._round_robin(alive)
 
-    def _alive(self, now_us: int) -> Sequence[B]:
-        """The nodes that it believes up; nearly always all of them, which takes no list."""
+    def _least_connections(self, now_us: int) -> B | None:
+        # One loop, since a storm asks once a connection, and of each node.
+        least: B | None = None
+        fewest = 0
         for node in self._nodes:
-            if node.dead_since_us is not None:
-                return [node for node in self._nodes if self.believed_up(node, now_us)]
-        return self._nodes
-
-    def _round_robin(self, alive: Sequence[B], user: str) -> B:
-        self._turn += 1
-        return alive[self._turn % len(alive)]
-
-    def _least_connections(self, alive: Sequence[B], user: str) -> B:
-        # A loop, since a storm asks once a connection, and of each node.
-        least = alive[0]
-        fewest = least.open_connections + least.opening_connections
-        for node in alive:
             connections = node.open_connections + node.opening_connections
-            if connections < fewest:
+            if (least is None or connections < fewest) and self.believed_up(node, now_us):
                 least, fewest = node, connections
         return least
 
-    def _sticky(self, alive: Sequence[B], user: str) -> B:
+    def _round_robin(self, alive: list[B]) -> B:
+        self._turn += 1
+        return alive[self._turn % len(alive)]
+
+    def _sticky(self, alive: list[B], user: str) -> B:
         """Rendezvous hashing: the loss of a node moves its own users only."""
         return max(alive, key=lambda node: blake2b(f"{user} {node.name}".encode(), digest_size=8).digest())

@@ -23,13 +23,13 @@ _ROOMS: Final = {
         "frame_sizes dedup client_host pending "
         "timers streams connection heartbeat pipeline node authentication relay messages mailbox presence topics "
         "token_refresh client_connection client_core client_session client client_receipts client_signals backoff "
-        "client_queue client_sync crypto store"
+        "client_queue client_sync crypto store tokens upgrade ratelimit identity close_policy"
     ),
     "network": "tcp flow link path stall samplers losing",
     "model": (
         "sent "
         "calendar native_calendar kernel line websocket device sleep outbox node_effects relay_node recorder ingress "
-        "rest_calls rest_line ruled_rest_line ruled_socket workload balancer bus sampler"
+        "rest_calls rest_line ruled_rest_line ruled_socket workload balancer bus sampler population"
     ),
     "report": "histogram",
     "experiment": "quantiles",

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 # Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
 _FRAME: Final = Frame
+_CONNECTED: Final = ClientState.CONNECTED
+_CLOSING: Final = ClientState.CLOSING
 _DUE: Final = 1
 """Kind of a device's only entry in the queue: its core wants to be called."""
 
@@ -291,14 +293,14 @@ class Device(Sleeps):
             conn = self.socket.conn if self.socket is not None else None
             states = {"old": effect.old.value, "new": effect.new.value}
             self.tracer.event(now, "state", conn, self.member.device_id, **states, cause=effect.cause)
-        if effect.old is ClientState.CONNECTED:
+        if effect.old is _CONNECTED:
             if self.severed:
                 self.severed = False
             else:
                 world.connected -= 1
-                if effect.new is not ClientState.CLOSING:
+                if effect.new is not _CLOSING:
                     self.lost_us = now
-        if effect.new is ClientState.CONNECTED:
+        if effect.new is _CONNECTED:
             world.connected += 1
             socket = self.socket
             assert socket is not None
@@ -317,7 +319,7 @@ class Device(Sleeps):
 
     def node_gone(self, socket: WebSocket) -> None:
         """The node of a connection has died: the device is without one from now on, whenever it notices."""
-        if socket is self.socket and not self.severed and self.client.state is ClientState.CONNECTED:
+        if socket is self.socket and not self.severed and self.client.state is _CONNECTED:
             self.severed = True
             self.lost_us = self.kernel.now
             self.world.connected -= 1

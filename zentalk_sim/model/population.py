@@ -7,11 +7,15 @@ of an address than its form).
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Any
 
 from zentalk_sim.experiment.schema import Experiment, Population
 from zentalk_sim.model.contacts import HeavyTail, pick_contacts
-from zentalk_sim.protocol.config import TokenConfig
+from zentalk_sim.model.people import Member as Member
+from zentalk_sim.model.people import Person as Person
+from zentalk_sim.protocol.client import Client
+from zentalk_sim.protocol.client_effects import Identity
+from zentalk_sim.protocol.config import ClientConfig, TokenConfig
 from zentalk_sim.protocol.crypto import Crypto
 from zentalk_sim.protocol.records import Device, Settings, User
 from zentalk_sim.protocol.store import MemoryStore
@@ -21,27 +25,6 @@ from zentalk_sim.protocol.tokens import CAPABILITIES, Claims, TokenAuthority
 DEVICE_TYPE = "android"
 _ROAMING = 1 << 22
 """NAT groups from here on are those of devices that have changed networks: each has an address of its own."""
-
-
-class Person(Struct, frozen=True, gc=False):
-    """A user of the population."""
-
-    index: int
-    address: str
-    secret: bytes
-    identity_key: bytes
-    device_ids: tuple[str, ...]
-    contacts: tuple[int, ...]
-
-
-class Member(Struct, frozen=True, gc=False):
-    """A device of the population."""
-
-    index: int
-    person: Person
-    device_id: str
-    network: str
-    ip: str
 
 
 def ip_of(group: int) -> str:
@@ -90,29 +73,23 @@ def build_population(experiment: Experiment, streams: Streams, crypto: Crypto) -
     tail = None
     if population.contact_graph == "heavy_tailed":
         tail = HeavyTail(streams, users, population.contacts, population.tail_exponent)
+    # A network that is the only one need not be drawn, nor contacts where nobody has any: no draw moves another's.
+    only = next(iter(population.networks)) if len(population.networks) == 1 else None
+    group_size = population.nat_group_size
     members: list[Member] = []
     for user, numbers in enumerate(dealt):
         identity = streams.fresh(f"user/{user}/identity")
         secret = identity.bytes(32)
-        picks = streams.fresh(f"user/{user}/contacts")
-        person = Person(
-            index=user,
-            address="0x" + identity.hex(40),
-            secret=secret,
-            identity_key=crypto.public_key(secret),
-            device_ids=tuple(streams.fresh(f"device/{number}/id").uuid4() for number in numbers),
-            contacts=tail.pick(picks, user) if tail else pick_contacts(picks, user, users, population.contacts),
-        )
-        for number, device_id in zip(numbers, person.device_ids, strict=True):
-            members.append(
-                Member(
-                    index=number,
-                    person=person,
-                    device_id=device_id,
-                    network=pick_weighted(population.networks, streams.fresh(f"device/{number}/network").uniform()),
-                    ip=ip_of(number // population.nat_group_size),
-                )
-            )
+        address = "0x" + identity.hex(40)
+        device_ids = tuple([streams.fresh(f"device/{number}/id").uuid4() for number in numbers])
+        contacts: tuple[int, ...] = ()
+        if population.contacts:
+            picks = streams.fresh(f"user/{user}/contacts")
+            contacts = tail.pick(picks, user) if tail else pick_contacts(picks, user, users, population.contacts)
+        person = Person(user, address, secret, crypto.public_key(secret), device_ids, contacts)
+        for number, device_id in zip(numbers, device_ids, strict=True):
+            network = only or pick_weighted(population.networks, streams.fresh(f"device/{number}/network").uniform())
+            members.append(Member(number, person, device_id, network, ip_of(number // group_size)))
     return members
 
 
@@ -120,11 +97,13 @@ def register(members: list[Member], store: MemoryStore, now_us: int) -> None:
     """Put users, devices and mutual contacts into the store, as if registered before the experiment."""
     people: dict[int, Person] = {}
     settings = Settings()
+    # Compiled, a number becomes an object with each record that takes it, unless it is one already.
+    registered_us: Any = now_us
     for member in members:
         people.setdefault(member.person.index, member.person)
     for person in people.values():
         # A device's id serves as its push token, and the settings are the same for all: both would add up.
-        devices = {i: Device(i, "device", DEVICE_TYPE, now_us, push_token=i) for i in person.device_ids}
+        devices = {i: Device(i, "device", DEVICE_TYPE, registered_us, push_token=i) for i in person.device_ids}
         store.save_user(User(person.address, person.identity_key, devices, settings, contacts={}))
     for person in people.values():
         for other in person.contacts:
@@ -138,3 +117,12 @@ def issue_token(member: Member, authority: TokenAuthority, config: TokenConfig, 
     return authority.issue(
         Claims(member.person.address, issued_s, issued_s + config.lifetime_s, member.device_id, CAPABILITIES)
     )
+
+
+def client_of(member: Member, token: str, config: ClientConfig, streams: Streams, crypto: Crypto, wire: bool) -> Client:
+    """The client core of a device, with a connection token to begin with."""
+    # The token is given to the client alone: a record that kept it too would be half a kilobyte a device.
+    identity = Identity(member.person.address, member.person.secret, member.device_id, "")
+    client = Client(config, identity, streams=streams, crypto=crypto, name=f"device/{member.index}", wire=wire)
+    client.token = token
+    return client

@@ -13,7 +13,7 @@ from zentalk_sim.model.bus import Bus
 from zentalk_sim.model.device import Device
 from zentalk_sim.model.faults_schedule import FaultSchedule
 from zentalk_sim.model.kernel import Kernel
-from zentalk_sim.model.population import Member, Person, build_population, issue_token, register
+from zentalk_sim.model.population import Member, Person, build_population, client_of, issue_token, register
 from zentalk_sim.model.pushes import Pushes
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.relay_node import RelayNode
@@ -26,8 +26,6 @@ from zentalk_sim.model.websocket import WebSocket
 from zentalk_sim.model.workload import Conduct
 from zentalk_sim.network.path import Path
 from zentalk_sim.network.profile import PROFILES, LinkProfile
-from zentalk_sim.protocol.client import Client
-from zentalk_sim.protocol.client_effects import Identity
 from zentalk_sim.protocol.crypto import Crypto, Ed25519, Modelled
 from zentalk_sim.protocol.store import MemoryStore
 from zentalk_sim.protocol.streams import Streams
@@ -110,17 +108,7 @@ class World:
 
     def _device(self, member: Member) -> Device:
         token = issue_token(member, self.tokens, self.protocol.token, self.start_us)
-        # The token is given to the client alone: a record that kept it too would be half a kilobyte a device.
-        identity = Identity(member.person.address, member.person.secret, member.device_id, "")
-        client = Client(
-            self.experiment.client,
-            identity,
-            streams=self.streams,
-            crypto=self.crypto,
-            name=f"device/{member.index}",
-            wire=self.wire,
-        )
-        client.token = token
+        client = client_of(member, token, self.experiment.client, self.streams, self.crypto, self.wire)
         return Device(self, member, client, Path(), self.profile(member.network))
 
     def pending_copies(self) -> int:

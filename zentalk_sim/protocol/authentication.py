@@ -5,7 +5,7 @@ What has a close code is accepted first and closed with it, since a browser cann
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from zentalk_sim.protocol import heartbeat, mailbox, presence, topics
 from zentalk_sim.protocol.config import Ceiling, Limit
@@ -20,8 +20,18 @@ from zentalk_sim.protocol.ratelimit import Refusal
 from zentalk_sim.protocol.records import Device, Presence, Session, User
 from zentalk_sim.protocol.store import STORE_AWAY
 from zentalk_sim.protocol.timers import NEVER
-from zentalk_sim.protocol.tokens import Claims, TokenError, token_life
+from zentalk_sim.protocol.tokens import Claims, TokenError, shared, token_life
 from zentalk_sim.protocol.upgrade import UpgradeRefusal, UpgradeRequest, check_upgrade, limits_apply_to, peer_ip
+
+# Compiled code looks a name of a module that is not compiled up at each use, unless it stands in a Final.
+_Accept: Final[type[Accept]] = Accept
+_AuthChallenge: Final[type[AuthChallenge]] = AuthChallenge
+_AuthSuccess: Final[type[AuthSuccess]] = AuthSuccess
+_Ceiling: Final[type[Ceiling]] = Ceiling
+_Claims: Final[type[Claims]] = Claims
+_Limit: Final[type[Limit]] = Limit
+_Presence: Final[type[Presence]] = Presence
+_Session: Final[type[Session]] = Session
 
 
 def connect(node: Node, conn_id: int, request: UpgradeRequest, now: int) -> None:
@@ -40,7 +50,7 @@ def connect(node: Node, conn_id: int, request: UpgradeRequest, now: int) -> None
     conn = Connection(conn_id, peer_ip(request, node.config.upgrade), "", device_id, ())
     conn.resume_token = request.query.get("resume_token")
     node.conns[conn_id] = conn
-    node.out.append(Accept(conn_id))
+    node.out.append(_Accept(conn_id))
     try:
         claims = node.tokens.verify(request.query["token"])
     except TokenError as error:
@@ -61,7 +71,7 @@ def connect(node: Node, conn_id: int, request: UpgradeRequest, now: int) -> None
 
 def _challenge(node: Node, conn: Connection, user: User, claims: Claims, now: int) -> None:
     conn.user = user.address
-    conn.token_capabilities = claims.capabilities
+    conn.token_capabilities = shared(claims.capabilities)
     limits = node.config.limits
     refusal = node.limited("connection_rate", user.address + conn.device_id, limits.connection_rate, now)
     if refusal is not None:
@@ -78,7 +88,7 @@ def _challenge(node: Node, conn: Connection, user: User, claims: Claims, now: in
     conn.server_time_ms = now // 1000
     conn.challenged_us = now
     conn.auth_due_us = answer_due_us(node, conn)
-    node.send(conn, "AUTH_CHALLENGE", AuthChallenge(conn.challenge, conn.server_time_ms, draw.bytes(16)), now)
+    node.send(conn, "AUTH_CHALLENGE", _AuthChallenge(conn.challenge, conn.server_time_ms, draw.bytes(16)), now)
     node.arm(conn)
 
 
@@ -90,7 +100,7 @@ def answer_due_us(node: Node, conn: Connection) -> int:
 def _ip_has_room(node: Node, conn: Connection, takes_over: bool, now: int) -> bool:
     """Whether the IP may have this connection; ends it where not. One about to be replaced counts once (R-10.3)."""
     ceiling = node.config.limits.connections_per_ip
-    if not isinstance(ceiling, Ceiling) or not limits_apply_to(conn.ip, node.config.upgrade):
+    if not isinstance(ceiling, _Ceiling) or not limits_apply_to(conn.ip, node.config.upgrade):
         return True
     count = node.store.ip_connections.get(conn.ip, 0) - takes_over
     if count < ceiling.limit:
@@ -122,7 +132,7 @@ def fail(node: Node, conn: Connection, message: str, now: int) -> None:
 def count_attempt(node: Node, conn: Connection, now: int) -> bool:
     """R-4.4: every AUTH_RESPONSE counts for its IP; False where the limit ended the connection."""
     limit = node.config.limits.auth_attempts
-    if not isinstance(limit, Limit) or not limits_apply_to(conn.ip, node.config.upgrade):
+    if not isinstance(limit, _Limit) or not limits_apply_to(conn.ip, node.config.upgrade):
         return True
     refusal: Refusal | None = node.limited("auth_attempts", conn.ip, limit, now)
     if refusal is None:
@@ -154,7 +164,8 @@ def _admit(node: Node, conn: Connection, user: User, now: int) -> None:
     store, limits = node.store, node.config.limits
     connected = store.connected(user.address)
     others = sum(1 for device_id in connected if device_id != conn.device_id)
-    if isinstance(limits.connections_per_user, Ceiling) and others >= limits.connections_per_user.limit:
+    ceiling = limits.connections_per_user
+    if isinstance(ceiling, _Ceiling) and others >= ceiling.limit:
         node.close(conn, CloseCode.DEVICE_LIMIT, "too many connected devices")
         return
     if conn.device_id not in user.devices and len(user.devices) >= node.config.devices.max_registered:
@@ -171,7 +182,9 @@ def _admit(node: Node, conn: Connection, user: User, now: int) -> None:
         device = register(node, user, Device(conn.device_id, "", "web", now), now)
     device.last_active_us = now
     resumed = _take_session(node, conn, now)
-    store.set_connected(user.address, conn.device_id, Presence(node.name, conn.id, conn.ip))
+    # Compiled, a number becomes an object with each record that takes it, unless it is one already: the session's.
+    session: Any = conn.session
+    store.set_connected(user.address, conn.device_id, _Presence(node.name, session.conn, conn.ip))
     if older is not None:
         _replace(node, older)
     conn.state = "ready"
@@ -193,11 +206,11 @@ def _admit(node: Node, conn: Connection, user: User, now: int) -> None:
 def _succeed(node: Node, conn: Connection, user: User, resumed: bool, now: int) -> None:
     session = conn.session
     assert session is not None
-    give_token(node, conn, session.session_id, now)
+    expires_ms = give_token(node, conn, session.session_id, now)
     conn.key_token = conn.session_token
-    success = AuthSuccess(
+    success = _AuthSuccess(
         conn.session_token,
-        conn.token_exp_s * 1000,
+        expires_ms,
         now // 1000,
         session.session_id,
         conn.token_capabilities,
@@ -207,15 +220,21 @@ def _succeed(node: Node, conn: Connection, user: User, resumed: bool, now: int) 
     node.send(conn, "AUTH_SUCCESS", success, now)
 
 
-def give_token(node: Node, conn: Connection, session_id: str, now: int) -> None:
-    """Issue the session's next token, and have its refresh window announced when it opens (R-9.2)."""
+def give_token(node: Node, conn: Connection, session_id: str, now: int) -> int:
+    """Issue the session's next token, and have its refresh window announced when it opens (R-9.2); its end in ms."""
+    settings = node.config.token
+    lifetime_s = settings.lifetime_s
     issued_s = now // 1_000_000
-    conn.token_exp_s = issued_s + node.config.token.lifetime_s
-    claims = Claims(conn.user, issued_s, conn.token_exp_s, conn.device_id, conn.token_capabilities, session_id)
+    conn.token_exp_s = issued_s + lifetime_s
+    claims = _Claims(conn.user, issued_s, conn.token_exp_s, conn.device_id, conn.token_capabilities, session_id)
     conn.session_token = node.tokens.issue(claims)
     conn.grace_warned = False
+    # Added up, not multiplied: a product as long as a time in µs costs compiled code an object.
+    expires_us = now - now % 1_000_000 + lifetime_s * 1_000_000
+    opens_us = expires_us - settings.refresh_window_s * 1_000_000
     # A token that lives no longer than the window is in it from the first.
-    conn.warn_due_us = max(now, (conn.token_exp_s - node.config.token.refresh_window_s) * 1_000_000)
+    conn.warn_due_us = opens_us if opens_us > now else now
+    return expires_us // 1000
 
 
 def register(node: Node, user: User, device: Device, now: int) -> Device:
@@ -233,7 +252,7 @@ def register(node: Node, user: User, device: Device, now: int) -> Device:
 def _take_session(node: Node, conn: Connection, now: int) -> bool:
     """Resume the device's session where its token is good for it, else begin a new one (R-3.4)."""
     key = (conn.user, conn.device_id)
-    session = node.store.sessions.get(key)
+    session: Session | None = node.store.sessions.get(key)
     draw = node.streams.stream("session")
     resumed = False
     if session is not None:
@@ -246,9 +265,11 @@ def _take_session(node: Node, conn: Connection, now: int) -> bool:
             for topic in session.topics:
                 topics.drop(node, topic, conn.user, conn.device_id)
     if session is None or not resumed:
-        session = Session("sess_" + draw.hex(12), "", conn.id)
-    session.conn, session.lost_us = conn.id, None
-    session.resume_token = "res_" + draw.hex(32)
+        session_id = "sess_" + draw.hex(12)
+        session = _Session(session_id, "res_" + draw.hex(32), conn.id)
+    else:
+        session.conn, session.lost_us = conn.id, None
+        session.resume_token = "res_" + draw.hex(32)
     node.store.save_session(key, session)
     conn.session = session
     return resumed

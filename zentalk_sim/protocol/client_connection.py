@@ -41,6 +41,17 @@ ENDS_SESSION: Final = frozenset({CloseCode.AUTH_FAILED, CloseCode.BANNED, CloseC
 UNKNOWN: Final = -1
 """An instant before all others: of the next deadline while it has not been worked out."""
 
+# Compiled, what belongs to this module is at hand; what is imported, and an enumeration's members, are looked up.
+_DISCONNECTED: Final = ClientState.DISCONNECTED
+_CONNECTING: Final = ClientState.CONNECTING
+_AUTHENTICATING: Final = ClientState.AUTHENTICATING
+_CONNECTED: Final = ClientState.CONNECTED
+_CLOSING: Final = ClientState.CLOSING
+_FAILED: Final = ClientState.FAILED
+_TRANSITIONS: Final = TRANSITIONS
+_StateChanged: Final[type[StateChanged]] = StateChanged
+_Connect: Final[type[Connect]] = Connect
+
 
 class ConnectionLife(Host):
     """The connection's half of a client."""
@@ -94,7 +105,7 @@ class ConnectionLife(Host):
         self.config = config
         self.crypto = crypto
         self.session = Session()
-        self.state = ClientState.DISCONNECTED
+        self.state: ClientState = _DISCONNECTED
         self._due_us = NEVER
         """The end of what the state allows: a time-out, or in FAILED the next attempt; NEVER where there is none."""
         self._next_us = UNKNOWN
@@ -122,12 +133,16 @@ class ConnectionLife(Host):
 
     def draw(self, purpose: Purpose) -> Stream:
         """A stream for one draw. A count is kept instead of the stream: a million clients draw rarely."""
-        counter = f"_drawn_{purpose}"
-        count = getattr(self, counter)
-        setattr(self, counter, count + 1)
-        stream = self.streams.fresh(f"{self.name}/{purpose}")
-        stream.counter = count
-        return stream
+        if purpose == "backoff":
+            count = self._drawn_backoff
+            self._drawn_backoff = count + 1
+        elif purpose == "nonce":
+            count = self._drawn_nonce
+            self._drawn_nonce = count + 1
+        else:
+            count = self._drawn_refresh
+            self._drawn_refresh = count + 1
+        return self.streams.fresh(self.name + "/" + purpose, count)
 
     def backoff_us(self, attempt: int) -> int:
         """A wait by the backoff policy before retry 0, 1, … of something other than the connection."""
@@ -157,27 +172,27 @@ class ConnectionLife(Host):
     def connect(self, now: int) -> Effects:
         """The application asks for a connection; at once, without backoff. No effect while there is one."""
         out = self._begin(now)
-        if self.state is ClientState.CLOSING:
+        if self.state is _CLOSING:
             out.append(AbortSocket("reconnect"))
             self._move("closed", "application", out)
-        if self.state is ClientState.DISCONNECTED or (self.state is ClientState.FAILED and self._due_us == NEVER):
+        if self.state is _DISCONNECTED or (self.state is _FAILED and self._due_us == NEVER):
             self.failures = self._backoffs = self._waited_us = 0
-        if self.state in (ClientState.DISCONNECTED, ClientState.FAILED):
+        if self.state in (_DISCONNECTED, _FAILED):
             self._connect(now, "application", out)
         return out
 
     def close(self, now: int) -> Effects:
         """The application ends the connection, or stops the attempts to have one."""
         out = self._begin(now)
-        if self.state in (ClientState.AUTHENTICATING, ClientState.CONNECTED):
+        if self.state in (_AUTHENTICATING, _CONNECTED):
             self._leave("close", "application", out)
             self._due_us = now + self.config.closing_timeout_ms * 1000
             out.append(CloseSocket(CloseCode.NORMAL, ""))
-        elif self.state is ClientState.CONNECTING:
+        elif self.state is _CONNECTING:
             self._due_us = NEVER
             out.append(AbortSocket("application"))
             self._move("lost", "application", out)
-        elif self.state is ClientState.FAILED:
+        elif self.state is _FAILED:
             self._due_us = NEVER
             self._waits_for_token = False
         return out
@@ -185,7 +200,7 @@ class ConnectionLife(Host):
     def connected(self, now: int) -> Effects:
         """The WebSocket is open; the relay's challenge comes next."""
         out = self._begin(now)
-        if self.state is ClientState.CONNECTING:
+        if self.state is _CONNECTING:
             self._due_us = now + self.config.auth_timeout_ms * 1000
             self.session.open()
             self._silent_us = now + self._silence_ms * 1000
@@ -201,7 +216,7 @@ class ConnectionLife(Host):
         day; a time below 0 is none.
         """
         out = self._begin(now)
-        if self.state is ClientState.CONNECTING:
+        if self.state is _CONNECTING:
             action: CloseAction = "token" if status == 401 else "backoff"
             if retry_after_ms is not None and retry_after_ms >= 0:
                 self._told_us = min(retry_after_ms, MAX_RETRY_AFTER_S * 1000) * 1000
@@ -211,14 +226,14 @@ class ConnectionLife(Host):
     def closed(self, code: int, now: int) -> Effects:
         """The socket is gone; ``code`` is what it closed with, 1006 without a closing handshake (R-11.3)."""
         out = self._begin(now)
-        if self.state is ClientState.CLOSING:
+        if self.state is _CLOSING:
             self._due_us = NEVER
             self._move("closed", close_cause(code), out)
-        elif self.state in (ClientState.AUTHENTICATING, ClientState.CONNECTED):
+        elif self.state in (_AUTHENTICATING, _CONNECTED):
             if code in ENDS_SESSION:
                 self.session.resume_token = None
             self._ended(close_action(code), close_cause(code), now, out)
-        elif self.state is ClientState.CONNECTING:
+        elif self.state is _CONNECTING:
             self._ended("backoff", close_cause(code), now, out)
         return out
 
@@ -228,11 +243,11 @@ class ConnectionLife(Host):
         The cool-down of a 4002 still runs to its end, and what was given up on or stopped stays so.
         """
         out = self._begin(now)
-        if self.state in (ClientState.CONNECTING, ClientState.AUTHENTICATING, ClientState.CONNECTED):
+        if self.state in (_CONNECTING, _AUTHENTICATING, _CONNECTED):
             out.append(AbortSocket("network_changed"))
             self._leave("lost", "network_changed", out)
             self._connect(now, "network_changed", out)
-        elif self.state is ClientState.FAILED and self._due_us != NEVER:
+        elif self.state is _FAILED and self._due_us != NEVER:
             if self._cool_until_us <= now:
                 self._connect(now, "network_changed", out)
             else:
@@ -243,7 +258,7 @@ class ConnectionLife(Host):
         """A new token; the attempt that waited for it follows, at once the first time, then with backoff."""
         out = self._begin(now)
         self.token = token
-        if self._waits_for_token and self.state is ClientState.FAILED:
+        if self._waits_for_token and self.state is _FAILED:
             self._waits_for_token = False
             if self.failures > 1:
                 self._due_us = now + self._next_wait_us()
@@ -268,11 +283,11 @@ class ConnectionLife(Host):
 
     def _move(self, event: Event, cause: str, out: Effects) -> None:
         old = self.state
-        self.state = TRANSITIONS[old][event]
-        out.append(StateChanged(old, self.state, cause))
+        new = self.state = _TRANSITIONS[old][event]
+        out.append(_StateChanged(old, new, cause))
 
     def _leave(self, event: Event, cause: str, out: Effects) -> None:
-        was_connected = self.state is ClientState.CONNECTED
+        was_connected = self.state is _CONNECTED
         self._due_us = NEVER
         self._move(event, cause, out)
         if was_connected:
@@ -287,7 +302,7 @@ class ConnectionLife(Host):
         query = {"token": self.token, "device_id": self.identity.device_id, "protocol_version": "1"}
         if self.session.resume_token is not None:
             query["resume_token"] = self.session.resume_token
-        out.append(Connect(query))
+        out.append(_Connect(query))
 
     def _next_wait_us(self) -> int:
         """R-11.2: the wait before the next attempt."""
@@ -299,7 +314,7 @@ class ConnectionLife(Host):
 
     def _ended(self, action: CloseAction, cause: str, now: int, out: Effects) -> None:
         """The connection, or the attempt, is over: stop, or arrange what comes next."""
-        if self.state is not ClientState.CONNECTED:
+        if self.state is not _CONNECTED:
             self.failures += 1
         if action == "stop":
             self._leave("stopped", cause, out)
@@ -323,16 +338,16 @@ class ConnectionLife(Host):
     def _state_timeout(self, now: int, out: Effects) -> None:
         """The present state has lasted too long, or in FAILED long enough."""
         self._due_us = NEVER
-        match self.state:
-            case ClientState.FAILED:
-                self._connect(now, "backoff over", out)
-            case ClientState.CLOSING:
-                out.append(AbortSocket("closing_timeout"))
-                self._move("closed", "closing_timeout", out)
-            case ClientState.CONNECTING:
-                self._abort("connect_timeout", now, out)
-            case _:
-                self._abort("auth_timeout", now, out)
+        state = self.state
+        if state is _FAILED:
+            self._connect(now, "backoff over", out)
+        elif state is _CLOSING:
+            out.append(AbortSocket("closing_timeout"))
+            self._move("closed", "closing_timeout", out)
+        elif state is _CONNECTING:
+            self._abort("connect_timeout", now, out)
+        else:
+            self._abort("auth_timeout", now, out)
 
     def _abort(self, cause: str, now: int, out: Effects) -> None:
         out.append(AbortSocket(cause))

@@ -1,14 +1,13 @@
 """Signatures and MACs, real and modelled, behind one interface.
 
 ``Ed25519`` is what travels on real wires: Ed25519 (RFC 8032) by PyNaCl, HKDF-SHA256 (RFC 5869), HMAC-SHA256.
-``Modelled`` stands for it in simulations of fidelity ``frames``: keyed hashes of the same lengths, whose CPU
+``Modelled`` stands for it in simulations of fidelity ``frames``: checksums under a key, of the same lengths, whose CPU
 cost the experiment states. It keeps every decision (a signature of another key or other data fails) and no secret.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
 from struct import Struct
 from typing import Any, Final, Protocol
 from zlib import crc32
@@ -23,7 +22,13 @@ _WORD: Final = (1 << 32) - 1
 _checksum: Final[Callable[..., Any]] = crc32
 """Of no declared result, so that compiled code hands it on as it is."""
 _sealed: Final = Struct(">28sI").pack
-"""28 bytes, of which more may be given, and a checksum."""
+"""28 bytes and a checksum."""
+_signed: Final = Struct(">60sI").pack
+"""As many bytes as a signature has: a key, zeros, and a checksum."""
+_session_key: Final = Struct(">I24s").pack
+"""A checksum and 24 bytes, of which more may be given: what a MAC has room for beside its own checksum."""
+_ONE_TO_ONE: Final = bytes((167 * byte + 13) % 256 for byte in range(256))
+"""Another byte for each: what makes a modelled public key of a secret. Keys of different secrets differ."""
 
 
 class Crypto(Protocol):
@@ -88,30 +93,31 @@ class Ed25519(Crypto):
 
 
 class Modelled(Crypto):
-    """Keyed hashes in place of signatures; a secret's public key is a hash of it, and signing uses the public key.
+    """Checksums under a key in place of signatures; a secret's public key is its image, and signing uses that.
 
     Anyone could forge these. That is no matter inside one process that simulates every party, and it is never
     used on a real wire.
     """
 
     def public_key(self, secret: bytes) -> bytes:
-        """A hash of the secret."""
-        return blake2b(secret, digest_size=32, person=b"zs public key").digest()
+        """The secret, each byte replaced by its own other one."""
+        return secret.translate(_ONE_TO_ONE)
 
     def sign(self, secret: bytes, data: bytes) -> bytes:
-        """A keyed hash of 64 bytes."""
-        return blake2b(data, key=self.public_key(secret), digest_size=64).digest()
+        """The public key and a checksum of the data, in 64 bytes."""
+        return _signed(secret.translate(_ONE_TO_ONE), _checksum(data))
 
     def verify(self, public_key: bytes, data: bytes, signature: bytes) -> bool:
-        """Whether the keyed hash is that of the key and the data."""
-        return blake2b(data, key=public_key, digest_size=64).digest() == signature
+        """Whether key and checksum are those of the signature."""
+        expected: bytes = _signed(public_key, _checksum(data))
+        return expected == signature
 
     def session_key(self, token: str, challenge: bytes) -> bytes:
-        """A keyed hash of the token."""
-        return blake2b(token.encode(), key=challenge, digest_size=32).digest()
+        """A checksum of the token and 24 bytes of the challenge; 28 bytes."""
+        return _session_key(_checksum(token.encode()), challenge)
 
     def message_mac(self, key: bytes, type: str, id: str, timestamp: int, payload: bytes) -> bytes:
-        """The key, but for its last four bytes, which are a checksum over the same material.
+        """The key, and four bytes of a checksum over the same material.
 
         Two for each frame of an authenticated client, so it is the cheapest that tells other keys and material apart:
         the timestamp is what the checksum begins with.

@@ -26,9 +26,11 @@ def visible_status(node: Node, user: User) -> str:
     devices = node.store.connected(user.address)
     if not devices or hides(user):
         return "offline"
-    if user.status_set == "away" or all(device.away for device in devices.values()):
-        return "away"
-    return "online"
+    if user.status_set != "away":
+        for device in devices.values():
+            if not device.away:
+                return "online"
+    return "away"
 
 
 def describe(node: Node, user: User) -> PresenceUpdate:

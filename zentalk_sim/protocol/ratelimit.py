@@ -6,69 +6,37 @@ which the bucket gains N a microsecond and one admission costs W (the window in 
 
 from __future__ import annotations
 
-from typing import Any
-
-from msgspec import Struct
+from typing import Any, Final
 
 from zentalk_sim.protocol.config import Limit
+from zentalk_sim.protocol.limit_records import LimitState as LimitState
+from zentalk_sim.protocol.limit_records import Refusal as Refusal
 
-
-class LimitState(Struct):
-    """What one limiter remembers: bucket credit, when it was refilled, and the admissions still in the window."""
-
-    credit: int
-    refilled_us: int
-    admitted_us: list[int]
-    limit: Limit
-    """The limit that ``credit`` is counted for."""
-
-
-class Refusal(Struct, frozen=True):
-    """Why a frame was refused, and the instant when both conditions would admit it."""
-
-    limit: int
-    window_s: int
-    current_count: int
-    ready_us: int
-    reason: str
-    now_us: int
-
-    @property
-    def retry_after_s(self) -> int:
-        """Whole seconds until then, at least one."""
-        return max(1, -(-(self.ready_us - self.now_us) // 1_000_000))
-
-    def details(self) -> dict[str, Any]:
-        """``details`` of the ERROR frame (R-10.1)."""
-        return {
-            "limit": self.limit,
-            "window_seconds": self.window_s,
-            "current_count": self.current_count,
-            "retry_after": self.retry_after_s,
-            "reset_at": -(-self.ready_us // 1000),
-            "reason": self.reason,
-        }
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_LimitState: Final[type[LimitState]] = LimitState
 
 
 def fresh(limit: Limit, now_us: int) -> LimitState:
     """A limiter that has admitted nothing: its bucket is full."""
-    return LimitState(_full(limit), now_us, [], limit)
+    return _LimitState(_full(limit), now_us, [], limit)
 
 
 def _full(limit: Limit) -> int:
     return (limit.burst or limit.limit) * limit.window_s * 1_000_000
 
 
-def _settle(state: LimitState, limit: Limit, now_us: int) -> None:
+def _settle(state: LimitState, limit: Limit, most: int, window_us: int, now_us: int) -> None:
     """Refill the bucket up to now and forget admissions that left the window (now − W, now]."""
-    window_us = limit.window_s * 1_000_000
     if state.limit is not limit:
         if state.limit != limit:
             # The setting was changed: the new limit begins with a full bucket, what was admitted still counts.
             state.credit, state.refilled_us = _full(limit), now_us
         state.limit = limit
-    if now_us > state.refilled_us:
-        state.credit = min(_full(limit), state.credit + (now_us - state.refilled_us) * limit.limit)
+    refilled_us = state.refilled_us
+    if now_us > refilled_us:
+        credit = state.credit + (now_us - refilled_us) * most
+        full = _full(limit)
+        state.credit = credit if credit < full else full
         state.refilled_us = now_us
     admitted = state.admitted_us
     stale = 0
@@ -80,19 +48,24 @@ def _settle(state: LimitState, limit: Limit, now_us: int) -> None:
 
 def check(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
     """Whether a frame now would be refused; takes nothing."""
-    _settle(state, limit, now_us)
-    window_us = limit.window_s * 1_000_000
+    # What a limit says is read once: attributes of records cost compiled code a look-up each.
+    most: int = limit.limit
+    window_us: int = limit.window_s * 1_000_000
+    _settle(state, limit, most, window_us, now_us)
     admitted = state.admitted_us
+    credit = state.credit
+    if credit >= window_us and len(admitted) < most:
+        return None
     bucket_ready_us = now_us
-    if state.credit < window_us:
-        bucket_ready_us = now_us - (state.credit - window_us) // limit.limit
+    if credit < window_us:
+        bucket_ready_us = now_us - (credit - window_us) // most
     window_ready_us = now_us
-    if len(admitted) >= limit.limit:
-        window_ready_us = admitted[-limit.limit] + window_us
+    if len(admitted) >= most:
+        window_ready_us = admitted[-most] + window_us
     if bucket_ready_us == window_ready_us == now_us:
         return None
     return Refusal(
-        limit.limit,
+        most,
         limit.window_s,
         len(admitted),
         max(bucket_ready_us, window_ready_us),
@@ -104,7 +77,9 @@ def check(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
 def take(state: LimitState, limit: Limit, now_us: int) -> None:
     """Count an admission that ``check`` allowed at the same instant."""
     state.credit -= limit.window_s * 1_000_000
-    state.admitted_us.append(now_us)
+    # The object that the instant is already: of another each, compiled code would make one more a limiter.
+    at_us: Any = state.refilled_us
+    state.admitted_us.append(at_us if at_us == now_us else now_us)
 
 
 def admit(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:

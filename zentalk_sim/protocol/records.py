@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from zentalk_sim.protocol.frames import MessageNew
-from zentalk_sim.protocol.ratelimit import LimitState
+from zentalk_sim.protocol.limit_records import LimitState
 
 DeviceKey = tuple[str, str]
 """(address, device id); the device id is ``""`` for what waits for a user's first device."""

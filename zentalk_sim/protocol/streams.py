@@ -196,9 +196,9 @@ class Streams:
             found = self._open[name] = self._make(name, 0)
         return found
 
-    def fresh(self, name: str) -> Stream:
-        """The stream of that name from its beginning, which this object does not keep (for many short uses)."""
-        return Stream(self._begun, self._boot + name.encode())
+    def fresh(self, name: str, counter: int = 0) -> Stream:
+        """The stream of that name from its beginning, or after so many blocks; not kept here (for many short uses)."""
+        return Stream(self._begun, self._boot + name.encode(), counter)
 
     def _make(self, name: str, counter: int) -> Stream:
         return Stream(self._begun, self._boot + name.encode(), counter)

@@ -55,5 +55,5 @@ def handle_refresh(node: Node, conn: Connection, user: User, payload: TokenRefre
             opens_at=opens_us // 1000,
         )
     assert conn.session is not None
-    authentication.give_token(node, conn, conn.session.session_id, now)
-    node.send(conn, "TOKEN_REFRESHED", TokenRefreshed(conn.session_token, conn.token_exp_s * 1000), now)
+    expires_ms = authentication.give_token(node, conn, conn.session.session_id, now)
+    node.send(conn, "TOKEN_REFRESHED", TokenRefreshed(conn.session_token, expires_ms), now)

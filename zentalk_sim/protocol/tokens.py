@@ -6,37 +6,38 @@ compare ``exp`` with the system's clock are told not to: time is passed in.
 
 from __future__ import annotations
 
-import base64
 import json
+import re
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
 from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
 from nacl.exceptions import BadSignatureError
 
+from zentalk_sim.protocol.claims import Claims as Claims
 from zentalk_sim.protocol.config import TokenConfig
 from zentalk_sim.protocol.crypto import Crypto
-from zentalk_sim.protocol.frames import Uuid
+from zentalk_sim.protocol.frames import UUID_PATTERN
 
-CAPABILITIES = ("send_message", "receive_message", "presence")
+CAPABILITIES: Final = ("send_message", "receive_message", "presence")
 """R-4.5: all there are, in the specification's order."""
 
 _SIGNATURE_BYTES: Final = 64
+_END_S: Final = 1 << 43
+"""No time of a token reaches this."""
 
 TokenLife = Literal["valid", "grace", "expired"]
 
-
-class Claims(Struct, frozen=True, omit_defaults=True):
-    """The claims of a token; times in seconds. A connection token has no ``session_id`` (R-3.3)."""
-
-    sub: str
-    iat: int
-    exp: int
-    device_id: Uuid
-    capabilities: tuple[str, ...]
-    session_id: str | UnsetType = UNSET
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_encode: Final[Callable[[Claims], bytes]] = msgspec.json.Encoder().encode
+_decode: Final[Callable[[bytes], Claims]] = msgspec.json.Decoder(Claims).decode
+_is_uuid: Final = re.compile(UUID_PATTERN).match
+"""A pattern costs the decoder four times what it costs here."""
+_to_base64: Final[Callable[..., bytes]] = b2a_base64
+_of_base64: Final[Callable[[str], bytes]] = a2b_base64
 
 
 class TokenError(Exception):
@@ -45,7 +46,8 @@ class TokenError(Exception):
 
 def token_life(exp_s: int, now_us: int, config: TokenConfig) -> TokenLife:
     """R-9.1: valid before ``exp``, in grace for ``grace_s`` after it, then expired."""
-    if now_us < exp_s * 1_000_000:
+    # Divided, not multiplied: a product as long as a time in µs costs compiled code an object.
+    if now_us // 1_000_000 < exp_s:
         return "valid"
     return "grace" if now_us <= (exp_s + config.grace_s) * 1_000_000 else "expired"
 
@@ -68,24 +70,36 @@ class TokenAuthority(Protocol):
 
 def base64url(data: bytes) -> str:
     """Base64url without padding (RFC 7515 §2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    text = _to_base64(data, newline=False).decode("ascii")
+    # There is seldom anything to replace, and to look for one character costs less than a table of all.
+    return text.rstrip("=").replace("+", "-").replace("/", "_")
 
 
-def _are_in_range(claims: Claims) -> bool:
-    return 0 <= claims.exp < 2**43 and 0 <= claims.iat < 2**43
+def _of_base64url(text: str) -> bytes:
+    """The bytes of base64url with or without padding. Raises ValueError."""
+    return _of_base64(text.replace("-", "+").replace("_", "/") + "==")
+
+
+def _are_sound(claims: Claims) -> bool:
+    return 0 <= claims.exp < _END_S and 0 <= claims.iat < _END_S and _is_uuid(claims.device_id) is not None
 
 
 def _claims_of(found: object) -> Claims:
     try:
-        return _in_range(msgspec.convert(found, Claims))
+        return _sound(msgspec.convert(found, Claims))
     except msgspec.ValidationError as error:
         raise TokenError(f"claims: {error}") from None
 
 
-def _in_range(claims: Claims) -> Claims:
-    if not _are_in_range(claims):
-        raise TokenError("claims: iat or exp is out of range")
+def _sound(claims: Claims) -> Claims:
+    if not _are_sound(claims):
+        raise TokenError("claims: iat or exp is out of range, or device_id no UUID")
     return claims
+
+
+def shared(capabilities: tuple[str, ...]) -> tuple[str, ...]:
+    """The same capabilities; those of nearly all tokens as one object, since copies a connection add up."""
+    return CAPABILITIES if capabilities == CAPABILITIES else capabilities
 
 
 def jwk_of(public_key: bytes) -> dict[str, Any]:
@@ -95,10 +109,7 @@ def jwk_of(public_key: bytes) -> dict[str, Any]:
     return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": thumbprint, "alg": "EdDSA", "use": "sig"}
 
 
-_decode_claims = msgspec.json.Decoder(Claims).decode
-
-
-class JwtAuthority:
+class JwtAuthority(TokenAuthority):
     """Real tokens: EdDSA, in the bytes that PyJWT would make of them.
 
     Tokens with our own header, which is all that we issue, are made and read here, by libsodium, since a relay to which
@@ -114,7 +125,7 @@ class JwtAuthority:
 
     def issue(self, claims: Claims) -> str:
         """A JWT with ``alg`` EdDSA and the key's ``kid``."""
-        body = msgspec.json.encode(claims)
+        body = _encode(claims)
         if not body.isascii():
             body = json.dumps(msgspec.to_builtins(claims), separators=(",", ":")).encode()
         signed = f"{self._header}.{base64url(body)}"
@@ -133,14 +144,14 @@ class JwtAuthority:
         if header != self._header:
             return None
         try:
-            raw = base64.urlsafe_b64decode(signature + "==")
+            raw = _of_base64url(signature)
             if len(raw) != _SIGNATURE_BYTES or base64url(raw) != signature:
                 return None
             crypto_sign_open(raw + signed.encode("ascii"), self._public)
-            claims = _decode_claims(base64.urlsafe_b64decode(body + "=="))
+            claims = _decode(_of_base64url(body))
         except (BadSignatureError, ValueError, TypeError, msgspec.MsgspecError):
             return None
-        return claims if _are_in_range(claims) else None
+        return claims if _are_sound(claims) else None
 
     def _verify_by_library(self, token: str) -> Claims:
         import jwt
@@ -159,7 +170,7 @@ class JwtAuthority:
         return {"keys": [self._jwk]}
 
 
-class ModelledAuthority:
+class ModelledAuthority(TokenAuthority):
     """Tokens of the same form and length as JwtAuthority's, signed by whatever ``crypto`` models."""
 
     def __init__(self, signing_seed: bytes, crypto: Crypto) -> None:
@@ -172,22 +183,21 @@ class ModelledAuthority:
 
     def issue(self, claims: Claims) -> str:
         """A token in JWS compact form."""
-        body = f"{self._header}.{base64url(msgspec.json.encode(claims))}"
-        return f"{body}.{base64url(self._crypto.sign(self._seed, body.encode()))}"
+        body = self._header + "." + base64url(_encode(claims))
+        return body + "." + base64url(self._crypto.sign(self._seed, body.encode()))
 
     def verify(self, token: str) -> Claims:
         """See TokenAuthority."""
         body, _, signature = token.rpartition(".")
         try:
-            signed, raw = body.encode("ascii"), base64.urlsafe_b64decode(signature + "==")
-            if not self._crypto.verify(self._public, signed, raw):
+            if not self._crypto.verify(self._public, body.encode("ascii"), _of_base64url(signature)):
                 raise TokenError("not a token of this relay: signature")
-            claims = _decode_claims(base64.urlsafe_b64decode(body.partition(".")[2] + "=="))
+            claims = _decode(_of_base64url(body.partition(".")[2]))
         except msgspec.ValidationError as error:
             raise TokenError(f"claims: {error}") from None
         except (ValueError, RecursionError) as error:
             raise TokenError(f"not a token of this relay: {error}") from None
-        return _in_range(claims)
+        return _sound(claims)
 
     def jwks(self) -> dict[str, Any]:
         """See TokenAuthority."""

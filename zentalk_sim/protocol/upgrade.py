@@ -5,14 +5,11 @@ What fails here is refused with an HTTP status, and the answer says which settin
 
 from __future__ import annotations
 
-import binascii
 import ipaddress
 import re
-from base64 import b64decode
 from functools import lru_cache
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit
-
-from msgspec import Struct
 
 from zentalk_sim.protocol.config import UpgradeConfig
 from zentalk_sim.protocol.errors import (
@@ -24,15 +21,19 @@ from zentalk_sim.protocol.errors import (
     UNAUTHORIZED,
 )
 from zentalk_sim.protocol.frames import UUID_PATTERN
+from zentalk_sim.protocol.upgrade_records import UpgradeRefusal as UpgradeRefusal
+from zentalk_sim.protocol.upgrade_records import UpgradeRequest as UpgradeRequest
 
-PATH = "/ws/v1"
-SUBPROTOCOL = "zentalk.v1"
-is_uuid = re.compile(UUID_PATTERN).match
-_MAX_QUERY_FIELDS = 100
-_is_local_origin = re.compile(
+PATH: Final = "/ws/v1"
+SUBPROTOCOL: Final = "zentalk.v1"
+is_uuid: Final = re.compile(UUID_PATTERN).match
+_is_key: Final = re.compile(r"[A-Za-z0-9+/]{22}==", re.ASCII).fullmatch
+"""16 bytes in base64."""
+_MAX_QUERY_FIELDS: Final = 100
+_is_local_origin: Final = re.compile(
     r"https?://(?:(?:[a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII
 ).fullmatch
-LOCAL_NETWORKS = tuple(
+LOCAL_NETWORKS: Final = tuple(
     ipaddress.ip_network(network)
     for network in (
         *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
@@ -40,24 +41,6 @@ LOCAL_NETWORKS = tuple(
     )
 )
 """Loopback, private (RFC 1918, RFC 4193) and link-local. Named here, as ``is_private`` changes with the Python."""
-
-
-class UpgradeRequest(Struct, frozen=True):
-    """A WebSocket upgrade as it reached the relay: header names in lower case, ``ip`` that of the peer."""
-
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    ip: str
-
-
-class UpgradeRefusal(Struct, frozen=True):
-    """Why an upgrade is refused, and with which HTTP status."""
-
-    status: int
-    error_code: str
-    message: str
-    retry_after_s: int | None = None
 
 
 def parse_target(target: str) -> tuple[str, dict[str, str]]:
@@ -141,13 +124,6 @@ def peer_ip(request: UpgradeRequest, config: UpgradeConfig) -> str:
     return first if _is_ip(first) else request.ip
 
 
-def _key_is_valid(key: str) -> bool:
-    try:
-        return len(b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False
-
-
 def _offers_subprotocol(header: str) -> bool:
     return header == SUBPROTOCOL or SUBPROTOCOL in [part.strip() for part in header.split(",")]
 
@@ -164,7 +140,7 @@ def check_upgrade(request: UpgradeRequest, config: UpgradeConfig, connections: i
         return UpgradeRefusal(404, NOT_FOUND, f"no WebSocket at {_quoted(request.path)}; connect to {PATH}")
     if headers.get("sec-websocket-version", "").strip() != "13":
         return UpgradeRefusal(400, INVALID_MESSAGE, "Sec-WebSocket-Version must be 13 (RFC 6455 §4.2.1)")
-    if not _key_is_valid(headers.get("sec-websocket-key", "").strip()):
+    if _is_key(headers.get("sec-websocket-key", "").strip()) is None:
         return UpgradeRefusal(400, INVALID_MESSAGE, "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455 §4.2.1)")
     host = headers.get("host", "")
     if not host_admitted(host, config):
