@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Generic, TypeVar
 
+from zentalk_sim.model.calendar import Actor
 
-class Backend:
+
+class Backend(Actor):
     """What the balancer knows of a node; a class, and no protocol, so that compiled code reads it directly."""
 
     name: str

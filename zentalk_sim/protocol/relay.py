@@ -90,6 +90,29 @@ class Relay:
         """
         self._node.facts = facts
 
+    def hand_over_frames(self, hands_over: bool) -> None:
+        """Whether from now on a frame that is the only effect of an input is handed over by ``take_frame``.
+
+        The list of effects is empty then. For a face that has many connections in one process: it saves a record and a
+        list a frame.
+        """
+        self._node.hands_over_frames = hands_over
+
+    def take_frame(self) -> Any:
+        """The only effect of the last input, where it is a frame and the face has asked for such; else None.
+
+        To be asked for after each input that has no other effect. ``frame_to`` is the connection it is for.
+        """
+        node = self._node
+        frame = node.frame
+        node.frame = None
+        return frame
+
+    @property
+    def frame_to(self) -> ConnId:
+        """See ``take_frame``."""
+        return self._node.frame_to
+
     def count_facts(self, names: dict[str, None], counters: dict[str, int]) -> None:
         """From now on add every fact that ``names`` holds to ``counters`` as it happens, in place of a ``Note``.
 
@@ -175,6 +198,8 @@ class Relay:
         if found is not None and found.state == "ready":
             if isinstance(event, Forward):
                 self._node.send(found, event.type, event.payload, now)
+                # An effect like others: a face that counts them looks there.
+                self._node.settle_frame()
             elif isinstance(event, NewCopy):
                 message = self._node.store.messages.get(event.message_id)
                 if message is not None and message.id in self._node.store.mailbox(found.user, found.device_id):
@@ -199,6 +224,7 @@ class Relay:
         Connections that it had ended are ended all the same, since no other input would.
         """
         code = int(CloseCode.SERVER_ERROR)
+        self._node.frame = None
         self._node.out = [Close(ended.id, code, "internal_error") for ended in self._node.ended]
         self.now_us = max(self.now_us, now)
         found = self._node.conns.get(conn) if conn is not None else None
@@ -253,6 +279,8 @@ class Relay:
             while node.ended:
                 authentication.lose(node, node.ended.pop(0), now)
         out = node.out
+        if out:
+            node.settle_frame()
         node.out = []
         return out
 
