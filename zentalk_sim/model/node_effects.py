@@ -100,11 +100,8 @@ class NodeEffects(Backend):
         else:
             self.apply_now(effects)
 
-    def _commit_frame(self, conn: int, frame: Any, latency_us: int) -> None:
-        """As ``_commit``, for a frame that is an input's only effect."""
-        socket = self.sockets.get(conn)
-        if socket is None:
-            return
+    def _commit_frame(self, socket: WebSocket, frame: Any, latency_us: int) -> None:
+        """As ``_commit``, for a frame that is an input's only effect; ``socket`` is its connection's WebSocket."""
         now = self.kernel.now
         at_us = now + latency_us
         if at_us < self._committed_us:
@@ -113,7 +110,7 @@ class NodeEffects(Backend):
             self._committed_us = at_us
             self.kernel.input_for(at_us, self, _FRAME_COMMITTED, (socket, frame))
         else:
-            socket.send_down(frame)
+            socket.committed(frame)
 
     def act(self, kind: int, argument: Any) -> None:
         """See Actor."""

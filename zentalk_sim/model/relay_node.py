@@ -222,7 +222,12 @@ class RelayNode(NodeEffects):
             socket.refused(503, self.world.protocol.upgrade.retry_after_s)
             return
         self.sockets[socket.conn] = socket
-        self._take(self.relay.connect(socket.conn, request, self.now()))
+        relay = self.relay
+        effects = relay.connect(socket.conn, request, self.now())
+        conn = relay.connections.get(socket.conn)
+        if conn is not None:
+            conn.face = socket
+        self._take(effects)
 
     def receive_frame(self, socket: WebSocket, frame: Frame) -> None:
         """A frame by reference (fidelity ``frames``)."""
@@ -319,7 +324,7 @@ class RelayNode(NodeEffects):
         relay = self.relay
         if relay is not None:
             if not effects and not self._notes:
-                frame = relay.take_frame()
-                if frame is not None:
-                    self._commit_frame(relay.frame_to, frame, self.store_latency_us)
+                conn = relay.frame_to()
+                if conn is not None:
+                    self._commit_frame(conn.face, relay.take_frame(), self.store_latency_us)
             self._arm()

@@ -83,7 +83,7 @@ class Node:
         """The face takes an input's first effect as it is where it is a frame; see ``Relay.hand_over_frames``."""
         self.frame: Any = None
         """Such a frame of the input under way, or of the last, until the face has taken it."""
-        self.frame_to = 0
+        self.frame_to: Connection | None = None
         """The connection it is for."""
         self.is_modelled = isinstance(crypto, Modelled)
         """MACs are no secrets, so that the time it takes to compare them may tell where they differ."""
@@ -128,17 +128,18 @@ class Node:
         if session is not None:
             seq = session.seq_out = session.seq_out + 1
         frame = _Frame(kind, self._frame_ids.uuid4(), now // 1000, payload, None, seq)
-        if self.hands_over_frames and not self.out and self.frame is None:
+        if self.hands_over_frames and not self.out and self.frame_to is None:
             self.frame = frame
-            self.frame_to = conn.id
+            self.frame_to = conn
         else:
             self.out.append(_Send(conn.id, frame))
 
     def settle_frame(self) -> None:
         """Put the frame that was to be handed over among the effects, as the first of them that it is."""
-        if self.frame is not None:
-            self.out.insert(0, _Send(self.frame_to, self.frame))
-            self.frame = None
+        conn = self.frame_to
+        if conn is not None:
+            self.out.insert(0, _Send(conn.id, self.frame))
+            self.frame = self.frame_to = None
 
     def send_message(self, conn: Connection, message_id: str, body: MessageNew, now: int) -> None:
         """Push MESSAGE_NEW under the id of its MESSAGE_SEND, in binary where it is large (R-1.2, R-2.2)."""
