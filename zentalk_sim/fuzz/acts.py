@@ -196,6 +196,7 @@ class Fuse:
 
     def __init__(self, relay: Any, acts: Acts, node: RelayNode, act: dict[str, Any]) -> None:
         self._relay = relay
+        relay.hand_over_frames(False)
         self._acts = acts
         self._node = node
         self._act = act

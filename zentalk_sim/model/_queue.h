@@ -6,7 +6,9 @@
 #ifndef ZENTALK_QUEUE_H
 #define ZENTALK_QUEUE_H
 
+#ifndef PY_SSIZE_T_CLEAN
 #define PY_SSIZE_T_CLEAN
+#endif
 #include <Python.h>
 #include <stdint.h>
 

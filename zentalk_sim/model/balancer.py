@@ -14,8 +14,10 @@ from typing import Final, Generic, TypeVar
 
 POLICIES: Final = ("round_robin", "least_connections", "sticky")
 
+from zentalk_sim.model.calendar import Actor
 
-class Backend:
+
+class Backend(Actor):
     """What the balancer knows of a node; a class, and no protocol, so that compiled code reads it directly."""
 
     name: str

@@ -89,6 +89,7 @@ class Device(Sleeps):
         self.world = world
         self.kernel = world.kernel.calendar
         self.client = client
+        client.hands_over_frames = True
         self.socket: WebSocket | None = None
         self._armed_us = NEVER
         """The instant for which a timer stands."""
@@ -257,6 +258,12 @@ class Device(Sleeps):
 
     def apply(self, effects: list[Any]) -> None:
         """Do what the client core asks, in order, and have its next timer stand."""
+        client = self.client
+        frame = client.frame
+        if frame is not None:
+            client.frame = None
+            if self.socket is not None:
+                self.socket.send_up(frame)
         for effect in effects:
             _HANDLERS[type(effect)](self, effect)
         self._arm()

@@ -1,29 +1,40 @@
 """A node's finite front: an accept backlog, and CPU workers that serve TLS, authentication and frames in turn.
 
 A queue of c servers needs no process: since jobs are served first come, first served, and each job's cost is
-known on arrival, a heap of the instants at which the workers get free gives every start and end exactly.
+known on arrival, the instants at which the workers get free give every start and end exactly. The workers stand in
+a list, linked by themselves, in the order in which they get free: whoever takes a job nearly always goes to its end.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from heapq import heapify, heapreplace
-from typing import Final
 
-_replace_first: Final = heapreplace
+
+class Worker:
+    """One CPU worker."""
+
+    __slots__ = ("free_us", "next")
+
+    def __init__(self, free_us: int) -> None:
+        self.free_us = free_us
+        """When it is done with what it has."""
+        self.next: Worker | None = None
+        """Who gets free after it."""
 
 
 class Ingress:
     """The workers and the accept queue of one node, since its last start."""
 
-    __slots__ = ("_accepts", "_free_us", "_starts", "backlog", "busy_us", "dropped_syns", "workers")
+    __slots__ = ("_accepts", "_first", "_last", "_starts", "backlog", "busy_us", "dropped_syns", "workers")
 
     def __init__(self, workers: int, backlog: int, now_us: int) -> None:
         self.workers = workers
         self.backlog = backlog
         """Connections that may wait to be accepted; one more and its SYN is dropped."""
-        self._free_us = [now_us] * workers
-        heapify(self._free_us)
+        self._first = self._last = Worker(now_us)
+        for _ in range(workers - 1):
+            self._last.next = Worker(now_us)
+            self._last = self._last.next
         self._accepts: deque[int] = deque()
         """The instants at which waiting connections will be accepted, in order."""
         self._starts: deque[int] = deque()
@@ -34,14 +45,31 @@ class Ingress:
 
     def serve(self, now_us: int, cost_us: int) -> int:
         """Queue a job of ``cost_us`` that arrives now; the instant at which it is done."""
-        free_us = self._free_us[0]
-        start_us = free_us if free_us > now_us else now_us
-        done_us = start_us + cost_us
-        _replace_first(self._free_us, done_us)
+        worker = self._first
+        start_us = worker.free_us
+        if start_us < now_us:
+            start_us = now_us
+        done_us = worker.free_us = start_us + cost_us
+        following = worker.next
+        if following is not None and following.free_us < done_us:
+            self._first = following
+            self._put_behind(worker)
         self.busy_us += cost_us
         if start_us > now_us:
             self._starts.append(start_us)
         return done_us
+
+    def _put_behind(self, worker: Worker) -> None:
+        """Put a worker that has got a job where it belongs, which is not first."""
+        before = self._last
+        if worker.free_us < before.free_us:
+            before = self._first
+            while (following := before.next) is not None and following.free_us <= worker.free_us:
+                before = following
+        worker.next = before.next
+        before.next = worker
+        if worker.next is None:
+            self._last = worker
 
     def accept(self, now_us: int, cost_us: int) -> int:
         """Queue a new connection's TLS work, which also takes it off the backlog when it starts."""
@@ -67,7 +95,13 @@ class Ingress:
 
     def ahead_us(self, now_us: int) -> int:
         """Work taken in and not yet done."""
-        return sum(free_us - now_us for free_us in self._free_us if free_us > now_us)
+        ahead_us = 0
+        worker: Worker | None = self._first
+        while worker is not None:
+            if worker.free_us > now_us:
+                ahead_us += worker.free_us - now_us
+            worker = worker.next
+        return ahead_us
 
 
 def _left(starts: deque[int], now_us: int) -> int:

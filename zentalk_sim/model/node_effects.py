@@ -42,6 +42,9 @@ _SIGNALS: Final = {
     "KEY_CHANGE": "signals.keys",
 }
 """Frames whose number grows with who watches, and the count of each."""
+_COMMITTED: Final = 1
+_FRAME_COMMITTED: Final = 2
+"""Kinds of a node's entries: the effects of an input are committed, or the frame that is its only one."""
 _NOTED: Final = frozenset(("MESSAGE_NEW", *_SIGNALS))
 """Frames of which the recorder is told."""
 
@@ -61,15 +64,12 @@ class NodeEffects(Backend):
     _committed_us: int
     """When the last effects under way are committed; what a slow store held up is not overtaken."""
 
-    _when_committed: Callable[[Any], None]
-    """``_apply_committed``, bound once rather than for every entry of the queue."""
     _handlers: dict[type, Callable[[Any], None]]
     """What is done about each kind of effect."""
 
     def begin_effects(self) -> None:
         """Nothing has gone out."""
         self._committed_us = 0
-        self._when_committed = self._apply_committed
         self._handlers = {
             Send: self._send,
             SendMany: self._send_many,
@@ -96,14 +96,31 @@ class NodeEffects(Backend):
             at_us = self._committed_us
         if at_us > now:
             self._committed_us = at_us
-            self.kernel.call_one(at_us, self._when_committed, (self.epoch, effects))
+            self.kernel.input_for(at_us, self, _COMMITTED, (self.epoch, effects))
         else:
             self.apply_now(effects)
 
-    def _apply_committed(self, committed: tuple[int, list[Effect]]) -> None:
-        epoch, effects = committed
-        if epoch == self.epoch:
-            self.apply_now(effects)
+    def _commit_frame(self, socket: WebSocket, frame: Any, latency_us: int) -> None:
+        """As ``_commit``, for a frame that is an input's only effect; ``socket`` is its connection's WebSocket."""
+        now = self.kernel.now
+        at_us = now + latency_us
+        if at_us < self._committed_us:
+            at_us = self._committed_us
+        if at_us > now:
+            self._committed_us = at_us
+            self.kernel.input_for(at_us, self, _FRAME_COMMITTED, (socket, frame))
+        else:
+            socket.committed(frame)
+
+    def act(self, kind: int, argument: Any) -> None:
+        """See Actor."""
+        if kind == _FRAME_COMMITTED:
+            frame: tuple[WebSocket, Any] = argument
+            frame[0].committed(frame[1])
+        else:
+            committed: tuple[int, list[Effect]] = argument
+            if committed[0] == self.epoch:
+                self.apply_now(committed[1])
 
     def apply_now(self, effects: list[Effect]) -> None:
         """Send effects out without waiting for a commit, as what a node that is about to die still gets out."""

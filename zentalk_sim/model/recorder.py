@@ -255,6 +255,13 @@ class Recorder(Facts):
         elif value_us is not None and clock.now >= self.measured_from_us:
             self._rtt.record(value_us)
 
+    def round_trip(self, rtt_us: int) -> None:
+        """See Facts."""
+        clock = self.clock
+        assert clock is not None
+        if clock.now >= self.measured_from_us:
+            self._rtt.record(rtt_us)
+
     def fact(
         self, now: int, name: str, count: int, message_id: str | None, device_id: str | None, value_us: int | None
     ) -> None:

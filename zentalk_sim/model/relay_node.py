@@ -8,7 +8,7 @@ effects not yet applied; what it noted was in the store already and stays counte
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from zentalk_sim.experiment.schema import Costs
 from zentalk_sim.model.clock import draw_clock
@@ -33,6 +33,8 @@ UP, REFUSING, DEAD = "up", "refusing", "dead"
 """Serving; the host answers SYNs with RST (stopped or starting); the host is gone, nothing answers."""
 
 _LONG_AGO_US = -(1 << 62)
+_DUE: Final = 3
+"""A further kind of a node's entries: its core wants to be called."""
 
 
 class RelayNode(NodeEffects):
@@ -58,8 +60,6 @@ class RelayNode(NodeEffects):
         self.recorder.clock = self.kernel
         self.ingress: Ingress | None = None
         self._armed_us = NEVER
-        self._when_due: Callable[[int], None] = self._on_timer
-        """``_on_timer``, bound once rather than for every entry of the queue."""
         self._boots = 0
         settings = world.experiment.relay
         self.store_latency_us = settings.store_latency_us
@@ -67,6 +67,8 @@ class RelayNode(NodeEffects):
         self.begin_effects()
         self.costs = settings.ingress.costs
         """What work costs at present."""
+        self.frame_cost_us: int = self.costs.frame_us
+        """Of it, what every frame asks for."""
         self._slowed: dict[int, float] = {}
         """Faults that slow it down → by how much."""
         stream = world.streams.fresh(f"{self.name}/clock")
@@ -103,6 +105,7 @@ class RelayNode(NodeEffects):
             self.relay = world.tracer.tape(self.relay, self)
         else:
             self.relay.tell_facts(self.recorder)
+            self.relay.hand_over_frames(True)
         settings = world.experiment.relay.ingress
         self.ingress = Ingress(settings.workers, settings.accept_backlog, self.kernel.now) if settings.enabled else None
         self._armed_us = NEVER
@@ -170,6 +173,7 @@ class RelayNode(NodeEffects):
             product *= factor
         base = self.world.experiment.relay.ingress.costs
         self.costs = Costs(**{name: round(getattr(base, name) * product) for name in Costs.__struct_fields__})
+        self.frame_cost_us = self.costs.frame_us
 
     def lost(self, name: str) -> None:
         """Learn that another node is dead."""
@@ -218,7 +222,12 @@ class RelayNode(NodeEffects):
             socket.refused(503, self.world.protocol.upgrade.retry_after_s)
             return
         self.sockets[socket.conn] = socket
-        self._take(self.relay.connect(socket.conn, request, self.now()))
+        relay = self.relay
+        effects = relay.connect(socket.conn, request, self.now())
+        conn = relay.connections.get(socket.conn)
+        if conn is not None:
+            conn.face = socket
+        self._take(effects)
 
     def receive_frame(self, socket: WebSocket, frame: Frame) -> None:
         """A frame by reference (fidelity ``frames``)."""
@@ -274,17 +283,27 @@ class RelayNode(NodeEffects):
     def _arm(self) -> None:
         due_us = self._due_us()
         if due_us < self._armed_us:
-            self._armed_us = due_us
             kernel = self.kernel
-            kernel.timer_one(due_us if due_us > kernel.now else kernel.now, self._when_due, due_us)
+            now = kernel.now
+            if due_us < now:
+                due_us = now
+            self._armed_us = due_us
+            kernel.timer_for(due_us, self, _DUE, None)
 
-    def _on_timer(self, armed_us: int) -> None:
+    def act(self, kind: int, argument: Any) -> None:
+        """See Actor."""
+        if kind == _DUE:
+            self._on_timer()
+        else:
+            super().act(kind, argument)
+
+    def _on_timer(self) -> None:
         relay = self.relay
-        if armed_us != self._armed_us or relay is None:
+        now = self.kernel.now
+        if now != self._armed_us or relay is None:
             # Overtaken by an earlier one, or by the node's end.
             return
         self._armed_us = NEVER
-        now = self.kernel.now
         if self._due_us() <= now:
             self._take(relay.handle_timeout(now if self.clock is None else self.clock.local(now)))
             # A core that asks for the instant just served would hold the clock for ever (R-12.2).
@@ -302,5 +321,10 @@ class RelayNode(NodeEffects):
                 effects = [effect for effect in effects if type(effect) is not Note]
             if effects:
                 self._commit(effects, self.store_latency_us)
-        if self.relay is not None:
+        relay = self.relay
+        if relay is not None:
+            if not effects and not self._notes:
+                conn = relay.frame_to()
+                if conn is not None:
+                    self._commit_frame(conn.face, relay.take_frame(), self.store_latency_us)
             self._arm()

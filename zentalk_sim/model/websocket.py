@@ -161,7 +161,7 @@ class WebSocket(Line):
             assert self._unread is not None
             self._unread.append((self._frame_at_node, data))
             return
-        cost_us = node.costs.frame_us
+        cost_us = node.frame_cost_us
         if self.auth_us == NEVER and not self.authenticated_at_node:
             cost_us = node.costs.auth_us
             # R-4.3: what counts is when the answer reached the relay, not when a worker gets round to it.
@@ -213,6 +213,11 @@ class WebSocket(Line):
         self.carry_down(size, _FRAME_AT_DEVICE, data)
         if self._outbox is not None:
             self._check_outbox()
+
+    def committed(self, frame: Any) -> None:
+        """A frame that the relay decided to send is committed: it goes out if the node still has the connection."""
+        if self._at_node:
+            self.send_down(frame)
 
     def _frame_at_device(self, data: Any) -> None:
         if self.over:

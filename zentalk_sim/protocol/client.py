@@ -177,7 +177,8 @@ class Client(ClientCore):
         except (ProtocolError, CloseConnection, UnicodeError):
             out.append(Count("frames.ignored"))
             return out
-        self._take(Frame(incoming.type, incoming.id, incoming.timestamp, payload, None, incoming.seq), now, out)
+        frame = Frame(incoming.type, incoming.id, incoming.timestamp, payload, None, incoming.seq)
+        self._take(incoming.type, frame, now, out)
         return out
 
     def receive_frame(self, frame: Frame, now: int) -> Effects:
@@ -187,10 +188,11 @@ class Client(ClientCore):
             out.append(Count("frames.ignored"))
             return out
         self._silent_us = now + self._silence_ms * 1000
-        if type(frame.payload) is not _RELAY_FRAMES.get(frame.type):
+        kind = frame.type
+        if type(frame.payload) is not _RELAY_FRAMES.get(kind):
             out.append(Count("frames.ignored"))
             return out
-        self._take(frame, now, out)
+        self._take(kind, frame, now, out)
         return out
 
     def receive_response(self, fetch: int, status: int, body: Any, now: int) -> Effects:

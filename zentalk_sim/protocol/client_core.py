@@ -34,14 +34,33 @@ _SEND_FRAME: Final = SendFrame
 class ClientCore(ConnectionLife):
     """The relay's half of a client."""
 
-    __slots__ = ("_fetch_count", "_fetches", "_ids", "_inbox", "_outbox", "_receipts", "_send_seq", "_signals", "wire")
+    __slots__ = (
+        "_fetch_count",
+        "_fetches",
+        "_ids",
+        "_inbox",
+        "_outbox",
+        "_receipts",
+        "_send_seq",
+        "_signals",
+        "frame",
+        "hands_over_frames",
+        "wire",
+    )
 
     def __init__(
         self, config: ClientConfig, identity: Identity, *, streams: Streams, crypto: Crypto, name: str, wire: bool
     ) -> None:
         super().__init__(config, identity, streams=streams, crypto=crypto, name=name)
         self.wire = wire
+        self.hands_over_frames = False
+        """Where an input's first effect is a frame other than MESSAGE_SEND, the face takes it from ``frame``.
+
+        It is no ``SendFrame`` then: for a face of many clients, which it saves a record a frame.
+        """
         self._send_seq = config.send_seq
+        self.frame: Any = None
+        """Such a frame, to be sent before the other effects of the last input; the face puts None in its place."""
         self._ids: Stream | None = None
         self._outbox: Outbox | None = None
         self._receipts: Receipts | None = None
@@ -82,10 +101,10 @@ class ClientCore(ConnectionLife):
 
     # --- frames, one function each ----------------------------------------------------------------
 
-    def _take(self, frame: Frame, now: int, out: Effects) -> None:
+    def _take(self, kind: str, frame: Frame, now: int, out: Effects) -> None:
         # To hash a state costs more than all the rest of this.
         handlers = _WHEN_CONNECTED if self.state is _CONNECTED else _HANDLERS[self.state]
-        handler = handlers.get(frame.type)
+        handler = handlers.get(kind)
         if handler is None:
             out.append(Count("frames.ignored"))
         else:
@@ -214,7 +233,11 @@ class ClientCore(ConnectionLife):
             if self._send_seq:
                 seq = session.seq = session.seq + 1
             mac = session.mac(self.crypto, kind, frame_id, timestamp, payload, self.wire)
-        out.append(_SEND_FRAME(_FRAME(kind, frame_id, timestamp, payload, mac, seq)))
+        frame = _FRAME(kind, frame_id, timestamp, payload, mac, seq)
+        if self.hands_over_frames and not out and self.frame is None and kind != "MESSAGE_SEND":
+            self.frame = frame
+        else:
+            out.append(_SEND_FRAME(frame))
         return frame_id
 
     def fetch(self, purpose: str, key: str, method: str, path: str, body: bytes | None, now: int, out: Effects) -> None:

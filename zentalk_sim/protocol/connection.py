@@ -7,7 +7,7 @@ ever comes, is armed apart, since it would else be the earliest each time.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from zentalk_sim.protocol.records import Session
 from zentalk_sim.protocol.timers import NEVER
@@ -30,6 +30,7 @@ class Connection:
         "challenged_us",
         "counts_for_ip",
         "device_id",
+        "face",
         "grace_warned",
         "id",
         "ip",
@@ -65,6 +66,8 @@ class Connection:
         self.user = user
         self.device_id = device_id
         self.state: ConnectionState = "challenged"
+        self.face: Any = None
+        """Whatever a face in the same process knows the connection by; nothing of the core's."""
         self.session: Session | None = None
         self.session_key: bytes | None = None
         """Derived when a MAC first asks for it."""

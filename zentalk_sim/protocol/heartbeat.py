@@ -81,7 +81,11 @@ def handle_pong(node: Node, conn: Connection, payload: Pong, now: int) -> None:
     conn.ping_timestamp_ms = NEVER
     conn.missed_in_a_row = 0
     rtt_us = conn.rtt_us = now - conn.ping_sent_us
-    node.note("rtt", conn=conn, value_us=rtt_us)
+    facts = node.facts
+    if facts is not None:
+        facts.round_trip(rtt_us)
+    else:
+        node.note("rtt", conn=conn, value_us=rtt_us)
     if not conn.ping_missed:
         node.timers.end_pong_wait(conn)
         # Where the interval is set shorter than the time-out, the next may be overdue: then it is due now.

@@ -93,7 +93,8 @@ def look_again(node: Node, conn: Connection, now: int) -> None:
     conn.look_due_us += node.look_interval_us
     if _end_overdue(node, conn):
         return
-    box = node.store.mailboxes.get((conn.user, conn.device_id))
+    boxes = node.store.mailboxes
+    box = boxes.get((conn.user, conn.device_id)) if boxes else None
     # Copies that left by overflow, or were confirmed by REST on another node, need not be remembered.
     if not box:
         conn.pushed = None

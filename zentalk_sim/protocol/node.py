@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from zentalk_sim.protocol.config import Limit, RelayConfig
 from zentalk_sim.protocol.connection import Connection
-from zentalk_sim.protocol.crypto import Crypto
+from zentalk_sim.protocol.crypto import Crypto, Modelled
 from zentalk_sim.protocol.effects import (
     Abort,
     ClearPush,
@@ -51,6 +51,10 @@ class Facts:
         """A relay counted a fact just now."""
         raise NotImplementedError
 
+    def round_trip(self, rtt_us: int) -> None:
+        """A PONG has come so long after its PING: the fact ``rtt``, told apart since it is the most frequent one."""
+        self.tell("rtt", 1, None, None, rtt_us)
+
 
 class Node:
     """The shared state of one relay node."""
@@ -75,6 +79,14 @@ class Node:
         self.ended: list[Connection] = []
         """Connections ended by the input under way; their places are given up when it is done."""
         self.out: list[Effect] = []
+        self.hands_over_frames = False
+        """The face takes an input's first effect as it is where it is a frame; see ``Relay.hand_over_frames``."""
+        self.frame: Any = None
+        """Such a frame of the input under way, or of the last, until the face has taken it."""
+        self.frame_to: Connection | None = None
+        """The connection it is for."""
+        self.is_modelled = isinstance(crypto, Modelled)
+        """MACs are no secrets, so that the time it takes to compare them may tell where they differ."""
         self.facts: Facts | None = None
         """Where facts are told at once instead of standing as notes among the effects; see ``Relay.tell_facts``."""
         self.only_counted: dict[str, None] = {}
@@ -119,7 +131,19 @@ class Node:
         session = conn.session
         if session is not None:
             seq = session.seq_out = session.seq_out + 1
-        self.out.append(_Send(conn.id, _Frame(kind, self._frame_ids.uuid4(), now // 1000, payload, None, seq)))
+        frame = _Frame(kind, self._frame_ids.uuid4(), now // 1000, payload, None, seq)
+        if self.hands_over_frames and not self.out and self.frame_to is None:
+            self.frame = frame
+            self.frame_to = conn
+        else:
+            self.out.append(_Send(conn.id, frame))
+
+    def settle_frame(self) -> None:
+        """Put the frame that was to be handed over among the effects, as the first of them that it is."""
+        conn = self.frame_to
+        if conn is not None:
+            self.out.insert(0, _Send(conn.id, self.frame))
+            self.frame = self.frame_to = None
 
     def send_message(self, conn: Connection, message_id: str, body: MessageNew, now: int) -> None:
         """Push MESSAGE_NEW under the id of its MESSAGE_SEND, in binary where it is large (R-1.2, R-2.2)."""

@@ -90,6 +90,28 @@ class Relay:
         """
         self._node.facts = facts
 
+    def hand_over_frames(self, hands_over: bool) -> None:
+        """Whether from now on a frame that is the only effect of an input is handed over.
+
+        The list of effects is empty then; see ``frame_to`` and ``take_frame``. For a face that has many connections in
+        one process: it saves a record and a list a frame.
+        """
+        self._node.hands_over_frames = hands_over
+
+    def frame_to(self) -> Connection | None:
+        """Whom the only effect of the last input is for, where it is a frame and the face has asked for such.
+
+        To be asked after each input that has no other effect; where there is such a frame, it is to be taken.
+        """
+        return self._node.frame_to
+
+    def take_frame(self) -> Any:
+        """That frame; once."""
+        node = self._node
+        frame = node.frame
+        node.frame = node.frame_to = None
+        return frame
+
     def count_facts(self, names: dict[str, None], counters: dict[str, int]) -> None:
         """From now on add every fact that ``names`` holds to ``counters`` as it happens, in place of a ``Note``.
 
@@ -180,6 +202,8 @@ class Relay:
         if found is not None and found.state == "ready":
             if isinstance(event, Forward):
                 self._node.send(found, event.type, event.payload, now)
+                # An effect like others: a face that counts them looks there.
+                self._node.settle_frame()
             elif isinstance(event, NewCopy):
                 message = self._node.store.messages.get(event.message_id)
                 if message is not None and message.id in self._node.store.mailbox(found.user, found.device_id):
@@ -204,6 +228,7 @@ class Relay:
         Connections that it had ended are ended all the same, since no other input would.
         """
         code = int(CloseCode.SERVER_ERROR)
+        self._node.frame = self._node.frame_to = None
         self._node.out = [Close(ended.id, code, "internal_error") for ended in self._node.ended]
         self.now_us = max(self.now_us, now)
         found = self._node.conns.get(conn) if conn is not None else None
@@ -258,6 +283,8 @@ class Relay:
             while node.ended:
                 authentication.lose(node, node.ended.pop(0), now)
         out = node.out
+        if out:
+            node.settle_frame()
         node.out = []
         return out
 

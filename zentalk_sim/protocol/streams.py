@@ -18,12 +18,12 @@ _LAST_WORD: Final = _BLOCK_BYTES - 8
 _TO_UNIT: Final = 2.0**-53
 """Multiplying by a power of two is exact, as dividing would be."""
 _word_at: Final = Struct(">Q").unpack_from
-_halves_at: Final = Struct(">II").unpack_from
 
 # Ids are made four at a time, one block's, by one ``translate`` of their places in a table of digits: the block's own
 # 128, what the variant's digit would be were it drawn by each of the block's bytes, and the two that are fixed.
 _ID_CHARS: Final = 36
 _IDS_CHARS: Final = 4 * _ID_CHARS
+_hex_of: Final = hexlify
 _VARIANTS: Final = bytes(ord("89ab"[byte >> 6]) for byte in range(256))
 _FIXED: Final = b"-4".ljust(256 - 3 * _BLOCK_BYTES)
 _DASH, _VERSION = 3 * _BLOCK_BYTES, 3 * _BLOCK_BYTES + 1
@@ -43,7 +43,7 @@ _PLACES: Final = b"".join(_places_of(number) for number in range(4))
 
 def _ids_of(block: bytes) -> str:
     """The four ids of a block, one after the other."""
-    return _PLACES.translate(hexlify(block) + block.translate(_VARIANTS) + _FIXED).decode("ascii")
+    return _PLACES.translate(_hex_of(block) + block.translate(_VARIANTS) + _FIXED).decode("ascii")
 
 
 def seed_bytes(seed: int | str | bytes) -> bytes:
@@ -138,9 +138,11 @@ class Stream:
         offset = self._offset
         if offset <= _LAST_WORD:
             self._offset = offset + 8
-            # Two halves, since compiled code holds no whole word without an object.
-            halves: tuple[int, int] = _halves_at(self._block, offset)
-            return ((halves[0] << 21) | (halves[1] >> 11)) * _TO_UNIT
+            block = self._block
+            # Byte by byte, and no whole word: compiled, that makes no object.
+            high = block[offset] << 24 | block[offset + 1] << 16 | block[offset + 2] << 8 | block[offset + 3]
+            low = block[offset + 4] << 13 | block[offset + 5] << 5 | block[offset + 6] >> 3
+            return (high << 21 | low) * _TO_UNIT
         return self.uniform() if self._begins_block() else (int.from_bytes(self.bytes(8), "big") >> 11) * _TO_UNIT
 
     def between(self, low: int, high: int) -> int:
