@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final, Generic, TypeVar
 
-POLICIES: Final = ("round_robin", "least_connections", "sticky")
-
 from zentalk_sim.model.calendar import Actor
+
+POLICIES: Final = ("round_robin", "least_connections", "sticky")
 
 
 class Backend(Actor):
