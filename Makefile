@@ -24,7 +24,7 @@ help:
 	@echo "make test    set up, then lint, type-check and run the tests"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks"
-	@echo "make soak    the property tests with many more examples"
+	@echo "make soak    the property tests with many more examples; compiled modules against sources"
 	@echo "make compiled the hot modules of simulator and relay to C (needs a C compiler; some minutes)"
 	@echo "make lock    renew requirements.lock (needs uv)"
 	@echo "make clean   remove what these made, the run folders excepted"
@@ -59,6 +59,8 @@ bench: $(STAMP)
 
 soak: $(STAMP)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -n $(WORKERS) --dist worksteal
+	@$(BIN)/python -m zentalk_sim.model.compiled
+	@$(BIN)/python -m benchmarks.compiled_vs_source all
 
 compiled: $(STAMP)
 	@$(BIN)/python -m zentalk_sim.model.compiled

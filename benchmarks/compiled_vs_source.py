@@ -1,7 +1,8 @@
 """What compiling the hot modules brings: the same run from machine code and from sources, in turns; digests compared.
 
 Run with ``python -m benchmarks.compiled_vs_source [EXPERIMENT] [DEVICES]``, after compiling them with
-``python -m zentalk_sim.model.compiled``.
+``python -m zentalk_sim.model.compiled``. With ``all`` for the experiment, each runs once either way
+in both fidelities, and only digests are compared.
 """
 
 from __future__ import annotations
@@ -20,40 +21,64 @@ from zentalk_sim.model import compiled
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 ROUNDS = 3
 CHILD = "--child"
+FIDELITIES = ("frames", "wire")
 
 
-def child(name: str, devices: int) -> None:
+def child(name: str, devices: int, fidelity: str) -> None:
     """One run in this process, its figures as JSON."""
     active = compiled.activate()
     from zentalk_sim.experiment.loader import load
     from zentalk_sim.experiment.runner import simulate
     from zentalk_sim.trace.tables import SCHEMAS, TableWriter
 
-    experiment = load(EXPERIMENTS / f"{name}.yaml", [f"population.devices={devices}"])
+    changes = [f"population.devices={devices}", f"fidelity={fidelity}"]
+    experiment = load(EXPERIMENTS / f"{name}.yaml", changes, set_aside=[])
     began = time.process_time()
     results = simulate(experiment, {schema.name: TableWriter(schema, None) for schema in SCHEMAS})
     spent = time.process_time() - began
     print(json.dumps({"active": active, "cpu_s": spent, "digest": results.digest, "entries": results.events}))
 
 
-def run(name: str, devices: int, switch: str) -> Any:
+def run(name: str, devices: int, switch: str, fidelity: str = "frames") -> Any:
     """One run in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.compiled_vs_source", name, str(devices), CHILD]
+    command = [sys.executable, "-m", "benchmarks.compiled_vs_source", name, str(devices), CHILD, fidelity]
     environment = {**os.environ, compiled.SWITCH: switch}
     done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
     return json.loads(done.stdout)
 
 
+def compare_all(devices: int) -> None:
+    """Each experiment, both fidelities, both forms; ends with 1 where digests differ."""
+    differ = []
+    for path in sorted(EXPERIMENTS.glob("*.yaml")):
+        for fidelity in FIDELITIES:
+            fast, slow = (run(path.stem, devices, switch, fidelity) for switch in "10")
+            _demand_compiled(fast)
+            agree = fast["digest"] == slow["digest"]
+            print(f"{path.stem}, {fidelity}: {'one digest' if agree else 'DIGESTS DIFFER'}", flush=True)
+            if not agree:
+                differ.append(path.stem)
+    if differ:
+        raise SystemExit(1)
+
+
+def _demand_compiled(found: Any) -> None:
+    if not found["active"]:
+        raise SystemExit("nothing was compiled from these sources; run `python -m zentalk_sim.model.compiled` first")
+
+
 def main() -> None:
     """Print the medians, their ratio, and whether the digests agree."""
     name = sys.argv[1] if len(sys.argv) > 1 else "reconnect_storm"
-    devices = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000
+    devices = int(sys.argv[2]) if len(sys.argv) > 2 else 60 if name == "all" else 1_000
     if CHILD in sys.argv:
-        child(name, devices)
+        child(name, devices, sys.argv[-1])
+        return
+    if name == "all":
+        compare_all(devices)
         return
     pairs = [(run(name, devices, "1"), run(name, devices, "0")) for _ in range(ROUNDS)]
-    if not pairs[0][0]["active"]:
-        raise SystemExit("nothing was compiled from these sources; run `python -m zentalk_sim.model.compiled` first")
+    _demand_compiled(pairs[0][0])
     fast, slow = (statistics.median(found["cpu_s"] for found in side) for side in zip(*pairs, strict=True))
     digests = {found["digest"] for pair in pairs for found in pair}
     print(
