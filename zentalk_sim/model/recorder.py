@@ -28,6 +28,7 @@ MOST_IN_MEMORY: Final = 32_768
 COLD_US: Final = 3_600_000_000
 """After this long a message leaves memory whether or not anything is still expected of it."""
 _DROPPED = "copies.dropped."
+_REJECTED = "messages.rejected."
 _RELAY_NAMES = {"messages.duplicate": "messages.sent_again"}
 """The relay's duplicates are sends it had accepted before; ``messages.duplicate`` is what a device had shown before."""
 
@@ -248,11 +249,13 @@ class Recorder(Facts):
             message.outcome = "acked"
             self.observe("ack_latency_ms", now - message.sent_us, message.sent_us)
 
-    def settled(self, message_id: str, outcome: str) -> None:
+    def settled(self, message_id: str, outcome: str, reason: str = "") -> None:
         """A sender's client rejected or gave up a message; what was settled before stays so."""
         message = self._find(message_id)
         if message is not None and message.outcome is None:
             message.outcome = outcome
+            if outcome == "rejected" and reason:
+                self.count(_REJECTED + reason)
 
     def pushed(self, message_id: str, device_id: str, now: int) -> None:
         """A relay sent MESSAGE_NEW to a device."""
@@ -371,7 +374,9 @@ class Recorder(Facts):
             "ack_latency_ms": acks,
             "reconnect_time_s": sum(lost_us >= self.measured_from_us for lost_us in without_connection),
         }
-        self.digest.counts(self.counts)
+        # What a full queue refused is the rest of what was rejected: the digest has it without naming it.
+        full_queue = _REJECTED + "queue_full"
+        self.digest.counts({name: count for name, count in self.counts.items() if name != full_queue})
 
     @staticmethod
     def _message_row(message: Sent, device_id: str, copy: Copy, outcome: str) -> tuple[object, ...]:
