@@ -86,20 +86,42 @@ def test_causes_leave_out_what_is_normal_and_what_is_zero() -> None:
     counts |= {"copies.dropped.expired": 0, "errors.RATE_LIMITED": 3, "clients.gave_up": 4, "connections.attempted": 9}
     counts |= {"connections.authenticated": 8, "connections.connect_timeout": 1}
     assert [(c.label, c.count) for c in causes(counts)] == [
-        ("device gave up connecting", 4),
-        ("connection closed: 1006 (without a close)", 2),
-        ("connection: connect timeout", 1),
         ("error: RATE_LIMITED", 3),
         ("copy dropped: overflow", 1),
+        ("device gave up connecting", 4),
+        ("connection: connect timeout", 1),
+        ("connection closed: 1006 (without a close)", 2),
     ]
+
+
+def test_a_fact_must_be_counted_once_in_a_family() -> None:
+    counts = {"rate_limited.send_message": 5, "rate_limited.typing": 2, "errors.RATE_LIMITED": 8}
+    counts |= {"rate_limited.connections_per_ip": 3, "messages.failed": 4, "messages.failed_but_stored": 4}
+    counts |= {"connections.slow_consumer": 6, "connections.lost.slow_consumer": 6, "connections.closed.1006": 6}
+    counts |= {"messages.rejected": 9, "messages.rejected.queue_full": 2, "messages.rejected.too_large": 7}
+    assert [(c.family, c.label, c.count) for c in causes(counts)] == [
+        ("messages", "message rejected (too large for a frame)", 7),
+        ("messages", "rate-limited: send message", 5),
+        ("messages", "message given up, yet stored", 4),
+        ("messages", "message rejected (queue full)", 2),
+        ("messages", "rate-limited: typing", 2),
+        ("messages", "error: RATE_LIMITED", 1),
+        ("connections", "rate-limited: connections per ip", 3),
+        ("closes", "connection closed: 1006 (without a close)", 6),
+        ("losses", "connection lost: slow consumer", 6),
+    ], "the end of a connection is a fact for its device and one for the relay, each in a group of its own"
+
+
+def test_an_older_run_that_does_not_tell_reasons_must_not_be_given_one() -> None:
+    assert [c.label for c in causes({"messages.rejected": 9})] == ["message rejected by its client"]
 
 
 def test_limits_of_connecting_are_told_among_the_connections() -> None:
     counts = {"rate_limited.connections_per_ip": 3, "rate_limited.auth_attempts": 2, "rate_limited.send_message": 1}
     assert [(c.family, c.label) for c in causes(counts)] == [
+        ("messages", "rate-limited: send message"),
         ("connections", "rate-limited: connections per ip"),
         ("connections", "rate-limited: auth attempts"),
-        ("messages", "rate-limited: send message"),
     ]
 
 

@@ -100,8 +100,9 @@ an event loop, real cryptography and a busy machine cost: a few milliseconds, wh
 changing its shape. For *steady* the distance is therefore given twice; its limit supposes independent messages, which
 those of one run are not quite.
 
-No test asserts these times; that every message is shown once on both faces, never sooner than the link allows, is
-asserted."""
+No test asserts the times of this table, which are real time. `tests/validation` plays the same live at virtual time,
+the sockets real and the clock not: there it asserts that every message is shown once on both faces, never sooner than
+the link allows, and that each latency is the simulated one, to 10 µs."""
 
 ENDING = """\
 ## What is not validated

@@ -14,6 +14,9 @@ from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.files.names import suggestion
 from zentalk_sim.files.units import format_duration, format_size
 from zentalk_sim.network.profile import PROFILES, LinkProfile
+from zentalk_sim.protocol.codec import BINARY_HEADER_BYTES, payload_size
+from zentalk_sim.protocol.config import FrameConfig
+from zentalk_sim.protocol.frames import MessageSend
 
 MAX_DEVICES: Final = 10_000_000
 MAX_STEPS: Final = 1_000_000
@@ -118,6 +121,20 @@ def _check_messages(experiment: Experiment, reader: Reader) -> None:
         reader.fault(
             reader.place(f"{path}.rate_per_device_per_min"), f"`{path}.rate_per_device` must be at most 1000/s"
         )
+    largest, most = messages.size.largest_bytes, most_ciphertext_bytes()
+    if largest > most:
+        frame = format_size(FrameConfig().max_bytes)
+        message = (
+            f"`{path}.size` reaches {format_size(largest)}, which no client can send: a frame holds {frame} "
+            f"(`frames.max_bytes`, R-1.6), and so a ciphertext of at most {most:,} bytes"
+        )
+        reader.fault(reader.place(f"{path}.size", path), message)
+
+
+def most_ciphertext_bytes() -> int:
+    """The largest ciphertext that a simulated client can send: the rest of a frame, Base64 taking 4 bytes for 3."""
+    empty = MessageSend(to="0x" + "0" * 40, ciphertext=b"", nonce=bytes(12), message_type="text")
+    return 3 * ((FrameConfig().max_bytes - BINARY_HEADER_BYTES - payload_size(empty)) // 4)
 
 
 def _check_workload(experiment: Experiment, reader: Reader) -> None:

@@ -132,6 +132,8 @@ LOSSES: Final = (
 """How the transport of a connection ended, as the relay saw it."""
 ABORTS: Final = ("auth_timeout", "connect_timeout", "silence")
 """Why a client dropped a connection, or an attempt, without a handshake."""
+REJECTIONS: Final = ("queue_full", "too_large")
+"""Why a client refuses a message by itself (R-11.4, R-1.6)."""
 CLOSE_CODES: Final = (*(str(int(code)) for code in CloseCode), "other")
 
 
@@ -145,7 +147,13 @@ _KNOWN_CODES: Final = frozenset(int(code) for code in CloseCode)
 COUNTS: Final[tuple[Metric, ...]] = (
     _count("messages.sent", "send() called by the application", _MESSAGES),
     _count("messages.acked", "MESSAGE_ACK received by the sender", _MESSAGES),
-    _count("messages.rejected", "refused by the client's own full queue (R-11.4)", _MESSAGES),
+    _count("messages.rejected", "refused by the client itself, before anything of it was sent", _MESSAGES),
+    _count(
+        "messages.rejected.<reason>",
+        "of messages.rejected: queue_full (its queue was full, R-11.4), too_large (no frame holds the message, R-1.6)",
+        _MESSAGES,
+        REJECTIONS,
+    ),
     _count("messages.failed", "given up by the client, or refused for good by the relay", _MESSAGES),
     _count("messages.unacked", "sent and still without an outcome when the run ends", _MESSAGES),
     _count("messages.failed_but_stored", "counted in messages.failed although the relay holds the message", _MESSAGES),

@@ -17,7 +17,7 @@ from zentalk_sim.experiment import thresholds, writer
 from zentalk_sim.experiment.runner import RunOutcome
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.model.clock import Clock, draw_clock
-from zentalk_sim.model.faults_schedule import choose
+from zentalk_sim.model.faults_schedule import choose, reset_words, share_of
 from zentalk_sim.model.line import TLS_RECORD_BYTES
 from zentalk_sim.model.population import Member, Person, build_population, pick_weighted, roaming_ip
 from zentalk_sim.model.recorder import Recorder
@@ -49,7 +49,9 @@ __all__ = [
     "on_the_wire",
     "pick_weighted",
     "population",
+    "reset_words",
     "roaming_ip",
+    "share_of",
     "write",
 ]
 

@@ -19,12 +19,14 @@ import msgspec
 from msgspec import Struct
 
 from zentalk_sim.experiment import thresholds, writer
-from zentalk_sim.experiment.fault_schema import DeviceOffline
+from zentalk_sim.experiment.fault_schema import DeviceOffline, Handover
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.sampler import Sampler
 from zentalk_sim.model.tracer import Tracer, open_trace
 from zentalk_sim.model.world import START_US, World
+from zentalk_sim.network.loss import GilbertElliott
+from zentalk_sim.network.profile import PROFILES, LinkProfile
 from zentalk_sim.report.results import CheckResult, Results, ThresholdResult, check_ledgers, clear_earlier, write_run
 from zentalk_sim.report.summary import summarise
 from zentalk_sim.trace.tables import CONNECTIONS, MESSAGES, SCHEMAS, TIMESERIES, TableWriter
@@ -204,8 +206,27 @@ def assumptions(experiment: Experiment) -> list[str]:
     sleeps = any(isinstance(fault, DeviceOffline) for fault in experiment.faults) or experiment.workload.foreground
     if sleeps and not experiment.workload.push.wake_probability:
         found.append("A push notification wakes nobody: users come back in their own time.")
-    found.append("Flows do not share a bottleneck: each connection has its link to itself.")
+    found += _bursts(experiment)
     return found
+
+
+def _bursts(experiment: Experiment) -> list[str]:
+    """A sentence about networks whose losses come in bursts counted in segments."""
+    weights = experiment.population.networks
+    names = [name for name, weight in weights.items() if weight]
+    names += [fault.to for fault in experiment.faults if isinstance(fault, Handover)]
+    bursty = [name for name in dict.fromkeys(names) if _is_bursty(experiment.network.get(name) or PROFILES[name])]
+    if not bursty:
+        return []
+    return [
+        f"On {' and '.join(bursty)} losses come in bursts counted in segments, not in time (Gilbert–Elliott, as "
+        "netem's). Where little is sent, each retransmission is one step of a burst while its timer doubles: the "
+        "slowest few frames may take many seconds, which a burst that passes with time would spare them."
+    ]
+
+
+def _is_bursty(profile: LinkProfile) -> bool:
+    return any(isinstance(profile.way(up).loss, GilbertElliott) for up in (True, False))
 
 
 def quiet_rules(rules: list[str]) -> list[str]:

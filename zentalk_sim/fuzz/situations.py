@@ -303,7 +303,7 @@ class Situations:
         for name, count in (
             ("a device threw away a duplicate", counts.get("messages.duplicate", 0)),
             ("a client gave up connecting", counts.get("clients.gave_up", 0)),
-            ("a message was rejected by a full queue", counts.get("messages.rejected", 0)),
+            ("a message was rejected by a full queue", counts.get("messages.rejected.queue_full", 0)),
             ("a message was given up on", counts.get("messages.failed", 0)),
             ("a message was given up on that the relay holds", counts.get("messages.failed_but_stored", 0)),
             ("an event of the bus was lost", trial.world.bus.lost),

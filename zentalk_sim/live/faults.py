@@ -24,7 +24,7 @@ from zentalk_sim.experiment.fault_schema import (
     RollingDeploy,
     StopNode,
 )
-from zentalk_sim.experiment.real_time import LiveRecorder, Member, choose, roaming_ip
+from zentalk_sim.experiment.real_time import LiveRecorder, Member, choose, reset_words, roaming_ip, share_of
 from zentalk_sim.experiment.rule_names import names_in, settled
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.faults import to_builtins
@@ -221,10 +221,11 @@ class LiveFaults:
             device.hand_over(profile, roaming_ip(device.member.index))
 
     def _reset(self, fault: ResetConnections, stream: Stream) -> None:
-        self._span("connections reset", 0)
         links = [device.link for device in self._world.devices]
         links = [link for link in links if link.socket is not None and link.socket.is_open]
-        for index in choose(stream, len(links), round(fault.fraction * len(links))):
+        chosen = choose(stream, len(links), share_of(fault.fraction, len(links)))
+        self._span(reset_words(len(chosen), len(links)), 0)
+        for index in chosen:
             links[index].reset()
 
     def _who(self, network: str | None, devices: list[Participant]) -> str:

@@ -141,7 +141,7 @@ class Participant:
         elif isinstance(effect, Acked):
             recorder.acked(effect.message_id, now)
         elif isinstance(effect, Rejected):
-            recorder.settled(effect.message_id, "rejected")
+            recorder.settled(effect.message_id, "rejected", effect.reason)
         elif isinstance(effect, Failed):
             recorder.settled(effect.message_id, "failed")
         elif isinstance(effect, GaveUp):

@@ -364,7 +364,7 @@ class Device(Sleeps):
         world.conduct.shown(self, effect.message_id)
 
     def _rejected(self, effect: Rejected) -> None:
-        self.world.recorder.settled(effect.message_id, "rejected")
+        self.world.recorder.settled(effect.message_id, "rejected", effect.reason)
 
     def _failed(self, effect: Failed) -> None:
         self.world.recorder.settled(effect.message_id, "failed")

@@ -49,6 +49,18 @@ def choose(stream: Stream, total: int, count: int) -> list[int]:
     return sorted(chosen)
 
 
+def share_of(fraction: float, total: int) -> int:
+    """How many of ``total`` a fraction above 0 is: at least one where there is any."""
+    return max(1, round(fraction * total)) if total else 0
+
+
+def reset_words(count: int, total: int) -> str:
+    """What pictures call a reset of ``count`` of the ``total`` connections that were open."""
+    if count == total:
+        return "connections reset" if total else "connections reset (none was open)"
+    return f"{count:,} of {total:,} connections reset"
+
+
 class FaultSchedule:
     """Runs the faults of an experiment against a world. ``spans`` is what pictures show of them."""
 
@@ -268,8 +280,9 @@ class FaultSchedule:
         return [devices[index] for index in choose(stream, len(devices), count)]
 
     def _reset(self, fault: ResetConnections, stream: Stream) -> None:
-        self._span("connections reset", 0)
         found = [device.socket for device in self._world.devices if device.socket is not None]
         sockets = [socket for socket in found if not socket.over and socket.tcp_us != NEVER]
-        for index in choose(stream, len(sockets), round(fault.fraction * len(sockets))):
+        chosen = choose(stream, len(sockets), share_of(fault.fraction, len(sockets)))
+        self._span(reset_words(len(chosen), len(sockets)), 0)
+        for index in chosen:
             sockets[index].reset_both()

@@ -31,6 +31,7 @@ MOST_IN_MEMORY: Final = 32_768
 COLD_US: Final = 3_600_000_000
 """After this long a message leaves memory whether or not anything is still expected of it."""
 _DROPPED: Final = "copies.dropped."
+_REJECTED: Final = "messages.rejected."
 _RELAY_NAMES: Final = {"messages.duplicate": "messages.sent_again"}
 """The relay's duplicates are sends it had accepted before; ``messages.duplicate`` is what a device had shown before."""
 _STORED: Final = 1
@@ -207,11 +208,13 @@ class Recorder(Facts):
             if message.sent_us >= self.measured_from_us:
                 self._acks.record(now - message.sent_us)
 
-    def settled(self, message_id: str, outcome: str) -> None:
+    def settled(self, message_id: str, outcome: str, reason: str = "") -> None:
         """A sender's client rejected or gave up a message; what was settled before stays so."""
         message = self._find(message_id)
         if message is not None and message.outcome is None:
             message.outcome = outcome
+            if outcome == "rejected" and reason:
+                self.count(_REJECTED + reason)
 
     def pushed(self, message_id: str, device_id: str, now: int) -> None:
         """A relay sent MESSAGE_NEW to a device."""

@@ -1,4 +1,7 @@
-"""What went wrong, by cause: messages and frames apart from connections, since their figures differ in kind."""
+"""What went wrong, by cause: messages and frames apart from connections, since their figures differ in kind.
+
+A connection that ends does so for the device and for the relay, who may not agree on why: two groups, each complete.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,15 @@ from zentalk_sim.report.results import Results
 _MOST = 12
 _TITLES = {
     "messages": "Messages and frames: dropped, refused, failed",
-    "connections": "Connections: refused, closed, lost",
+    "connections": "Connections: refused, failed, in trouble",
+    "closes": "Ends of connections, as devices saw them",
+    "losses": "Ends of connections, as the relay saw them",
+}
+_COLOURS = {
+    "messages": style.VERMILLION,
+    "connections": style.ORANGE,
+    "closes": style.SKY,
+    "losses": style.BLUE,
 }
 
 
@@ -26,7 +37,7 @@ def draw_causes(results: Results, causes: list[Cause]) -> tuple[str, Any]:
     figure = style.new_figure(size, results)
     grid = figure.subplots(len(rows), 1, squeeze=False, height_ratios=[n + 0.8 for n in rows])
     for axes, family, group in zip(grid.flat, families, groups, strict=True):
-        colour = style.VERMILLION if family == "messages" else style.ORANGE
+        colour = _COLOURS[family]
         words = [style.plain(cause.label, 44) for cause in group]
         bars = axes.barh(range(len(group)), [c.count for c in group], color=colour, height=0.65)
         axes.bar_label(bars, labels=[f"{c.count:,}" for c in group], padding=4, fontsize=9)
@@ -38,4 +49,5 @@ def draw_causes(results: Results, causes: list[Cause]) -> tuple[str, Any]:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set_title(_TITLES[family])
         axes.set_xlabel("how often, in the whole run (count)")
-    return "; ".join(f"{cause.label}: {cause.count:,}" for group in groups for cause in group) + ".", figure
+    told = ("; ".join(f"{cause.label}: {cause.count:,}" for cause in group) for group in groups)
+    return " ".join(f"{_TITLES[family]} – {text}." for family, text in zip(families, told, strict=True)), figure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 STAGES = ("acked_us", "pushed_us", "shown_us", "received_us", "read_us")
 """Instants of a copy, in the order they are usually reached."""
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
-"""Of all copies that were shown, those that stand at these places by their latency."""
+"""Of the copies that the metric of delivery latency is over, those that stand at these places by their latency."""
 STATES = ("connected", "authenticating", "connecting", "waiting")
 
 
@@ -36,14 +38,19 @@ class DeviceStates(Struct, frozen=True):
     stretches: dict[str, list[tuple[int, int]]]
 
 
-def read_timelines(folder: Path) -> list[Timeline]:
-    """Copies at chosen places of the distribution of latency, the fastest first; the same copy stands once."""
+def read_timelines(results: Results, folder: Path) -> list[Timeline]:
+    """Copies at chosen places of the distribution of latency, the fastest first; the same copy stands once.
+
+    As in the metrics, messages of the warm-up are left out, and the quantile *q* of *n* is at rank ⌈*q·n*⌉.
+    """
     import numpy as np
     import pyarrow.compute as pc
 
     parts = []
     for batch in read_batches(folder / MESSAGES.file_name, ["sent_us", "shown_us"]):
         latency = pc.fill_null(pc.subtract(batch.column("shown_us"), batch.column("sent_us")), -1)
+        is_early = pc.less(batch.column("sent_us"), results.start_us + results.warm_up_us)
+        latency = pc.if_else(is_early, -1, latency)
         parts.append(latency.to_numpy(zero_copy_only=False).astype(np.int64))
     latencies = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
     order = np.argsort(latencies, kind="stable")
@@ -52,10 +59,15 @@ def read_timelines(folder: Path) -> list[Timeline]:
         return []
     wanted: dict[int, float] = {}
     for share in SHARES:
-        wanted.setdefault(int(order[round(share * (len(order) - 1))]), share)
+        wanted.setdefault(int(order[rank_of(share, len(order)) - 1]), share)
     rows = _rows_at(folder, sorted(wanted))
     found = [_timeline(wanted[index], row) for index, row in rows.items()]
     return sorted(found, key=lambda timeline: timeline.share)
+
+
+def rank_of(share: float, count: int) -> int:
+    """The rank, from 1, of a quantile of ``count`` values, as ``Histogram.quantile`` has it."""
+    return max(1, ceil(Fraction(repr(share)) * count))
 
 
 def _rows_at(folder: Path, indices: list[int]) -> dict[int, dict[str, Any]]:

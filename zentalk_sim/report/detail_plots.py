@@ -52,7 +52,8 @@ def draw_timelines(axes: Any, timelines: list[Timeline]) -> str:
     axes.set_ylim(len(timelines) - 0.4, -0.6)
     axes.grid(False, axis="y")
     slowest = timelines[-1].stages["shown_us"] / scale
-    return f"Single messages: of {len(timelines)}, the slowest was shown {number(slowest)} {unit} after send()."
+    chosen = f"{len(timelines)} copies from the distribution of delivery latency"
+    return f"Single messages: {chosen}; the slowest was shown {number(slowest)} {unit} after send()."
 
 
 def _row_label(timeline: Timeline) -> str:
@@ -63,7 +64,9 @@ def _row_label(timeline: Timeline) -> str:
 
 def draw_states(axes: Any, results: Results, states: DeviceStates) -> str:
     """What one device was doing when, a lane per state."""
+    name = style.plain(states.device, 40)
     axes.set_title(f"The device with the most attempts ({states.attempts:,})")
+    axes.set_title(name, loc="right", fontsize=8, fontweight="normal", color=style.FAINT)
     seconds = style.time_axis(axes, results)
     for lane, state in enumerate(STATES):
         bars = [
@@ -78,4 +81,4 @@ def draw_states(axes: Any, results: Results, states: DeviceStates) -> str:
     style.shade_faults(axes, results, seconds)
     connected = sum(end - start for start, end in states.stretches["connected"])
     share = 100.0 * connected / max(results.simulated_us, 1)
-    return f"The device with the most attempts: {states.attempts:,}, connected {share:.3g} % of the time."
+    return f"The device with the most attempts, {name}: {states.attempts:,}, connected {share:.3g} % of the time."

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from zentalk_sim.report.html_style import CSS
 from zentalk_sim.report.metrics import METRICS, metric_order, title_of
 from zentalk_sim.report.narrative import ASSUMPTIONS, what_happened
-from zentalk_sim.report.summary import COUNTS_SHOWN, figure, shown_counts, time_words
+from zentalk_sim.report.notes import is_early
+from zentalk_sim.report.rules_told import rule_rows
+from zentalk_sim.report.summary import COUNTS_SHOWN, figure, found_words, shown_counts, time_words
 
 if TYPE_CHECKING:
     from zentalk_sim.report.plots import Picture
@@ -33,7 +35,7 @@ def render(
         _section("Thresholds and checks", _verdicts(summary)),
         _section("Pictures", _pictures(pictures)),
         _section("Metrics", _metrics(results, summary["metrics"])),
-        _section("Faults", _faults(results)) if results.faults else "",
+        _section("Faults", _faults(results) + _rules(results)) if results.faults or rule_rows(results) else "",
         _section("Counts", _counts(summary["counts"])),
         _section(_taken_for_granted(results), _assumptions(results)),
         _section("How to reproduce", _reproduce(results, manifest)),
@@ -115,7 +117,9 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
     for kind in ("thresholds", "checks"):
         for entry in summary[kind]:
             verdict = "<span class=held>✓ held</span>" if entry["held"] else "<span class=broken>✗ broken</span>"
-            rows.append((kind[:-1], escape(str(entry["id"])), escape(figure(entry["value"])), verdict))
+            rows.append(
+                (kind[:-1], escape(str(entry["id"])), escape(found_words(str(entry["id"]), entry["value"])), verdict)
+            )
     if not rows:
         return "<p class=faint>None was set.</p>"
     return _table(("", "what", "found", "verdict"), rows, frozenset({2}))
@@ -166,11 +170,21 @@ def _metrics(results: Results, metrics: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _faults(results: Results) -> str:
     rows = []
-    for fault in results.faults:
+    for number, fault in enumerate(results.faults, 1):
         start = (fault.start_us - results.start_us) / 1_000_000
         end = "the end" if fault.end_us is None else figure((fault.end_us - results.start_us) / 1_000_000)
-        rows.append((escape(fault.label), figure(start), "at once" if fault.end_us == fault.start_us else end))
-    return _table(("fault", "from (s)", "to (s)"), rows, frozenset({1, 2}))
+        end = "at once" if fault.end_us == fault.start_us else end
+        label = escape(fault.label) + (" <span class=faint>(in the warm-up)</span>" if is_early(results, fault) else "")
+        rows.append((str(number), label, figure(start), end))
+    return _table(("no.", "fault", "from (s)", "to (s)"), rows, frozenset({2, 3})) if rows else ""
+
+
+def _rules(results: Results) -> str:
+    rows = rule_rows(results)
+    if not rows:
+        return ""
+    head = ("fault rule", "where", "what is done", "fired, all rules that do it")
+    return _table(head, [tuple(map(escape, row)) for row in rows], frozenset({3}))
 
 
 def _interesting(counts: Mapping[str, int]) -> str:

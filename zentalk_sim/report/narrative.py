@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from zentalk_sim.report.notes import early_faults, silence
 from zentalk_sim.report.summary import time_words
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def what_happened(results: Results, summary: Mapping[str, Any]) -> list[str]:
     sentences = [
         _connecting(results),
         *_faults(results),
+        early_faults(results),
         _latency(metrics.get("reconnect_time_s"), "lost connections", "back", "s"),
-        _messages(counts),
+        silence(results) or _messages(counts),
         _latency(metrics.get("delivery_latency_ms"), "copies", "shown", "ms"),
     ]
     dropped = {n: c for n, c in counts.items() if n.startswith("copies.dropped.") and c}
@@ -68,17 +70,27 @@ def _faults(results: Results) -> list[str]:
 
 
 def _messages(counts: Mapping[str, int]) -> str:
-    if not counts.get("messages.sent"):
-        return "No message was sent."
     parts = [f"{counts.get('messages.acked', 0):,} were acknowledged"]
     for name, words in (
-        ("messages.rejected", "rejected by a full queue"),
+        ("messages.rejected", "rejected by the client itself" + _reasons(counts)),
         ("messages.failed", "given up"),
         ("messages.unacked", "still waiting at the end"),
     ):
         if counts.get(name):
             parts.append(f"{counts[name]:,} {words}")
     return f"Of {counts['messages.sent']:,} messages sent, {', '.join(parts)}."
+
+
+_REASONS = (("queue_full", "its queue full"), ("too_large", "too large for a frame"))
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    """Why clients rejected messages: one reason, or each with its figure; empty where the run does not tell."""
+    found = [(counts.get(f"messages.rejected.{reason}", 0), words) for reason, words in _REASONS]
+    found = [(count, words) for count, words in found if count]
+    if len(found) == 1:
+        return f" ({found[0][1]})"
+    return f" ({', '.join(f'{count:,} {words}' for count, words in found)})" if found else ""
 
 
 def _latency(entry: Mapping[str, Any] | None, things: str, done: str, unit: str) -> str:

@@ -34,7 +34,7 @@ class Attempts(Struct):
 
 
 class Cause(Struct, frozen=True):
-    """A count of what went wrong; ``family`` is messages or connections."""
+    """A count of what went wrong; ``family`` is one of ``FAMILIES``."""
 
     label: str
     count: int
@@ -118,17 +118,47 @@ def cdf(histogram: Histogram, scale: int, censored: int = 0) -> tuple[list[float
 
 
 def causes(counts: dict[str, int]) -> list[Cause]:
-    """Drops, errors and closes by cause, the most frequent first within its family; those that are zero left out."""
+    """Drops, errors and closes by cause, the most frequent first within its family; those that are zero left out.
+
+    Within a family a fact is counted once. How connections ended makes two: the device's view, and the relay's.
+    """
     found = []
-    for name in sorted(counts):
+    once = _each_once(counts)
+    for name in sorted(once):
         entry = _cause(name)
-        if entry is not None and counts[name] > 0:
-            found.append(Cause(entry[0], counts[name], entry[1]))
-    return sorted(found, key=lambda c: (c.family, -c.count, c.label))
+        if entry is not None and once[name] > 0:
+            found.append(Cause(entry[0], once[name], entry[1]))
+    return sorted(found, key=lambda c: (FAMILIES.index(c.family), -c.count, c.label))
+
+
+def _each_once(counts: dict[str, int]) -> dict[str, int]:
+    """The counts, without what one of them says of a fact that another says more closely."""
+    once = dict(counts)
+    for whole, parts in (
+        ("messages.rejected", [name for name in counts if name.startswith("messages.rejected.")]),
+        ("messages.failed", ["messages.failed_but_stored"]),
+        # The ERROR frame that answers what a limit refused; a limit of connecting answers by closing.
+        (
+            "errors.RATE_LIMITED",
+            [n for n in counts if n.startswith("rate_limited.") and not n.startswith(_LIMITS_OF_CONNECTING)],
+        ),
+        ("connections.slow_consumer", ["connections.lost.slow_consumer"]),
+    ):
+        if whole in once:
+            once[whole] -= min(once[whole], sum(counts.get(part, 0) for part in parts))
+    return once
+
+
+FAMILIES = ("messages", "connections", "closes", "losses")
+"""Messages and frames; connections that did not come about, and what befell others; their ends as devices saw them;
+the same as the relay saw them."""
+_LIMITS_OF_CONNECTING = ("rate_limited.connections_per_", "rate_limited.auth_attempts")
 
 
 _MESSAGE_CAUSES = {
-    "messages.rejected": "message rejected (queue full)",
+    "messages.rejected": "message rejected by its client",
+    "messages.rejected.queue_full": "message rejected (queue full)",
+    "messages.rejected.too_large": "message rejected (too large for a frame)",
     "messages.failed": "message failed (given up)",
     "messages.failed_but_stored": "message given up, yet stored",
     "messages.held_dropped": "message held back, then dropped",
@@ -147,9 +177,9 @@ _PREFIXES = (
     ("rate_limited.", "rate-limited: ", "messages"),
     ("errors.", "error: ", "messages"),
     ("client.connections.", "dropped by the device: ", "connections"),
-    ("connections.closed.", "connection closed: ", "connections"),
+    ("connections.closed.", "connection closed: ", "closes"),
     ("connections.refused.", "connection refused: ", "connections"),
-    ("connections.lost.", "connection lost: ", "connections"),
+    ("connections.lost.", "connection lost: ", "losses"),
     ("connections.", "connection: ", "connections"),
 )
 

@@ -166,7 +166,7 @@ def memory_limit(results: Results) -> int | None:
 
 def _details(results: Results, folder: Path) -> list[_Drawing]:
     """Pictures of single messages and of a single device, where there are any."""
-    timelines, states = read_timelines(folder), read_device_states(results, folder)
+    timelines, states = read_timelines(results, folder), read_device_states(results, folder)
     found = []
     if timelines:
         draw: Callable[[Any], str] = lambda axes: detail_plots.draw_timelines(axes, timelines)  # noqa: E731

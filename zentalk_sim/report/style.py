@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,14 +20,26 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 INK, FAINT, GRID, SHADE = "#1f1f1f", "#5f5f5f", "#dddddd", "#d9d9d9"
 
-LINES: tuple[tuple[str, str], ...] = ((BLUE, "-"), (GREEN, "--"), (VERMILLION, "-."), (PURPLE, ":"), (ORANGE, "--"))
-"""Colour and dash of the first curves of a picture: told apart without colour too."""
+LINES: tuple[tuple[str, Any], ...] = (
+    (BLUE, "-"),
+    (GREEN, "--"),
+    (VERMILLION, "-."),
+    (PURPLE, ":"),
+    (ORANGE, (0, (7, 1.5, 1.2, 1.5, 1.2, 1.5))),
+)
+"""Colour and dash (as matplotlib has it) of the first curves of a picture: told apart without colour too."""
 
 SINGLE = (8.0, 4.5)
 OVERVIEW = (13.0, 8.5)
 _DPI = 144
 _LABEL_CHARS = 36
 _FAULT_LABELS = 4
+"""So many faults are named above the axes; where there are more, numbers stand there, and a key below."""
+_NUMBER_ROWS = 3
+_KEY_LINES = 3
+_KEY_ID = "faults"
+_CAPTION_IN, _LINE_IN, _CHAR_IN = 0.30, 0.14, 0.060
+"""Of a caption's text: the height of its strip, of a further line, and the width of a character, in inches."""
 
 _RC: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -83,10 +96,17 @@ def captioned_figure(size: tuple[float, float], caption: str) -> Any:
     from matplotlib.figure import Figure
 
     figure: Any = Figure(figsize=size, layout="constrained")
-    margin = 0.30 / size[1]
-    figure.get_layout_engine().set(rect=(0, margin, 1, 1 - margin), w_pad=0.08, h_pad=0.08)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    _keep_clear(figure, _CAPTION_IN)
     figure.text(0.01, 0.09 / size[1], caption, fontsize=8, color=FAINT, va="bottom")
     return figure
+
+
+def _keep_clear(figure: Any, bottom_in: float) -> None:
+    """Have the layout leave so much free at the bottom."""
+    layout, margin = figure.get_layout_engine(), bottom_in / figure.get_figheight()
+    if layout is not None:
+        layout.set(rect=(0, margin, 1, 1 - margin))
 
 
 def save(figure: Any, folder: Path, name: str) -> Path:
@@ -207,7 +227,11 @@ def log_x(axes: Any, low: float, high: float) -> None:
 
 
 def shade_faults(axes: Any, results: Results, seconds: float) -> None:
-    """Shade each fault over its time and name it above the axes, in as many rows as keep the names apart."""
+    """Shade each fault over its time and name it above the axes, in as many rows as keep the names apart.
+
+    More than four have numbers, those of the report's table, and a key below the picture.
+    """
+    has_key = len(results.faults) > _FAULT_LABELS
     end = results.simulated_us / 1_000_000 / seconds
     ends: list[float] = []
     for number, fault in enumerate(results.faults):
@@ -216,18 +240,45 @@ def shade_faults(axes: Any, results: Results, seconds: float) -> None:
         if stop > start:
             axes.axvspan(start, min(stop, end), color=SHADE, alpha=0.6, lw=0, zorder=0)
         axes.axvline(start, color=FAINT, lw=0.9, ls=(0, (4, 2)), zorder=1)
-        if number >= _FAULT_LABELS:
-            continue
-        label = plain(fault.label, _LABEL_CHARS)
-        if number == _FAULT_LABELS - 1 and len(results.faults) > _FAULT_LABELS:
-            label = f"… and {len(results.faults) - number} more"
-        _name_fault(axes, label, start / end if end else 0.0, ends)
+        label = str(number + 1) if has_key else plain(fault.label, _LABEL_CHARS)
+        _name_fault(axes, label, start / end if end else 0.0, ends, _NUMBER_ROWS if has_key else _FAULT_LABELS)
+    if has_key:
+        _add_key(axes.figure, results)
     if ends:
         axes.set_title(axes.get_title(loc="left"), loc="left", pad=8 + 11 * len(ends))
 
 
-def _name_fault(axes: Any, label: str, at: float, ends: list[float]) -> None:
-    """Put a label at ``at`` (0…1 of the width) in the first row free there; ``ends`` are the rows' right ends."""
+def _add_key(figure: Any, results: Results) -> None:
+    """What the numbers of faults stand for, once a figure, above its caption; what has no room is in the report."""
+    if any(text.get_gid() == _KEY_ID for text in figure.texts):
+        return
+    columns = int((figure.get_figwidth() - 0.2) / _CHAR_IN)
+    lines = wrap(f"Faults: {'; '.join(fault_key(results))}", columns, break_long_words=True)
+    if len(lines) > _KEY_LINES:
+        lines = [*lines[: _KEY_LINES - 1], plain(lines[_KEY_LINES - 1], columns - 26) + " … (all in the report)"]
+    bottom = (0.09 + _LINE_IN) / figure.get_figheight()
+    key = "\n".join(lines)
+    figure.text(0.01, bottom, key, fontsize=8, color=FAINT, va="bottom", linespacing=1.2, gid=_KEY_ID)
+    _keep_clear(figure, _CAPTION_IN + _LINE_IN * len(lines))
+
+
+def fault_key(results: Results) -> list[str]:
+    """The faults by number, several alike in a row together: ``1: relay-0 crashed``, ``2 to 9: connections reset``."""
+    found: list[tuple[int, int, str]] = []
+    for number, fault in enumerate(results.faults, 1):
+        label = plain(fault.label, _LABEL_CHARS)
+        if found and found[-1][2] == label:
+            found[-1] = (found[-1][0], number, label)
+        else:
+            found.append((number, number, label))
+    return [f"{first if first == last else f'{first} to {last}'}: {label}" for first, last, label in found]
+
+
+def _name_fault(axes: Any, label: str, at: float, ends: list[float], most_rows: int) -> None:
+    """Put a label at ``at`` (0…1 of the width) in the first row free there; ``ends`` are the rows' right ends.
+
+    Where every row is taken there, its line goes without.
+    """
     bounds = axes.get_position()
     inches = max(bounds.width * axes.figure.get_figwidth(), 1.0)
     width = len(label) * 0.066 / inches
@@ -238,6 +289,8 @@ def _name_fault(axes: Any, label: str, at: float, ends: list[float]) -> None:
             break
     else:
         row = len(ends)
+        if row >= most_rows:
+            return
         ends.append(left + width)
     axes.annotate(
         label,

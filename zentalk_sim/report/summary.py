@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from zentalk_sim.experiment.metrics import BY_NAME, CENSORED
+from zentalk_sim.files.units import MICROSECONDS
 from zentalk_sim.report.metrics import metric_order, statistics, title_of, unit_of
+from zentalk_sim.report.notes import notes
 
 if TYPE_CHECKING:
     from zentalk_sim.report.results import Results
@@ -35,6 +40,7 @@ COUNTS_SHOWN: tuple[tuple[str, str], ...] = (
 """The counts a reader wants first, in the order shown; counts of faults (``FAULT_PREFIXES``) follow where not zero."""
 
 FAULT_PREFIXES = (
+    "messages.rejected.",
     "copies.dropped.",
     "rate_limited.",
     "connections.closed.",
@@ -47,7 +53,7 @@ FAULT_PREFIXES = (
 
 def summarise(results: Results) -> dict[str, Any]:
     """``summary.json`` as a mapping: figures of simulated time only, the same for the same experiment and seed."""
-    return {
+    summary = {
         "name": results.name,
         "seed": results.seed,
         "simulated_s": results.simulated_us / 1_000_000,
@@ -60,6 +66,8 @@ def summarise(results: Results) -> dict[str, Any]:
         "thresholds": [{"id": t.id, "held": t.held, "value": t.value} for t in results.thresholds],
         "checks": [{"id": c.id, "held": c.held, "value": c.value} for c in results.checks],
     }
+    told = notes(results)
+    return {**summary, "notes": told} if told else summary
 
 
 def results_table(summary: Mapping[str, Any]) -> str:
@@ -69,6 +77,8 @@ def results_table(summary: Mapping[str, Any]) -> str:
     lines += _counts_lines(summary["counts"])
     lines += _metric_lines(summary["metrics"])
     lines += _verdict_lines(summary["thresholds"], summary["checks"])
+    for note in summary.get("notes", ()):
+        lines += wrap(f"Note: {note}", WIDTH, subsequent_indent="  ")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -82,6 +92,7 @@ def shown_counts(counts: Mapping[str, int]) -> list[tuple[str, str, int]]:
 
 def _fault_words(name: str) -> str:
     for prefix, words in (
+        ("messages.rejected.", "messages rejected, "),
         ("copies.dropped.", "copies dropped, "),
         ("rate_limited.", "rate-limited, "),
         ("connections.closed.", "connections closed, code "),
@@ -139,12 +150,35 @@ def _verdict_lines(thresholds: Sequence[Mapping[str, Any]], checks: Sequence[Map
             continue
         lines.append(title)
         for entry in entries:
-            found = "" if entry["value"] is None else f"  (found {figure(entry['value'])})"
+            found = "" if entry["value"] is None else f"  (found {found_words(entry['id'], entry['value'])})"
             if not found and title == "Thresholds":
                 found = "  (nothing to measure)"
             lines.append(_cut(f"  {'held  ' if entry['held'] else 'BROKEN'}  {entry['id']}{found}"))
         lines.append("")
     return lines
+
+
+_BOUND = re.compile(r"([^\s:]+):\s*([a-z0-9]*)\s*[<>=!≤≥≠]+\s*(.*)", re.DOTALL)
+_ONE_PART = re.compile(r"[0-9.e]+\s*([A-Za-zµμ]+)")
+
+
+def found_words(threshold: str, value: Any) -> str:
+    """What was found, in the unit of the threshold's bound: 0.3635 s against ``p99 < 2s``, whatever the metric's.
+
+    ``threshold`` is the id, ``METRIC: STATISTIC < BOUND``. A bound of several parts (1m30s), or of 0, has the
+    metric's unit; how many there are has none.
+    """
+    parts = _BOUND.fullmatch(threshold)
+    metric = BY_NAME.get(parts[1]) if parts else None
+    if parts is None or metric is None or metric.unit == "1" or parts[2] in ("count", CENSORED):
+        return figure(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return figure(value)
+    single = _ONE_PART.fullmatch(parts[3])
+    unit = single[1].replace("μ", "µ") if single else metric.unit
+    unit = unit if unit in MICROSECONDS else metric.unit
+    of_bound = value * MICROSECONDS[metric.unit] / MICROSECONDS[unit]
+    return f"{figure(of_bound)} {'min' if unit == 'm' else unit}"
 
 
 def figure(value: Any) -> str:
