@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import cos, log1p, pi
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from zentalk_sim.experiment.workload_schema import Workload
 from zentalk_sim.model.habits import Habits, has_habits
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from zentalk_sim.model.device import Device
 
 
-@lru_cache(maxsize=4096)
 def ciphertext(size: int) -> bytes:
-    """A ciphertext of ``size`` bytes."""
-    return bytes(size)
+    """A ciphertext of ``size`` bytes; the same object for the same size, while it is kept."""
+    return _short(size) if size <= 16_384 else _long(size)
+
+
+# Of 4 096 sizes of 16 KiB at most, 64 MiB are kept; of the longer ones the last: a constant size asks no more.
+_short: Final = lru_cache(maxsize=4096)(bytes)
+_long: Final = lru_cache(maxsize=1)(bytes)
 
 
 def geometric(mean: float, u: float) -> int:
