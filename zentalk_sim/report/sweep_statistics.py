@@ -91,7 +91,7 @@ def _rank(n: int) -> int:
 
 def _held(n: int, rank: int) -> float:
     """P(the median lies between the order statistics ``rank`` and ``n`` − 1 − ``rank``): a coin's tails cut off."""
-    return 1 - 2 * sum(comb(n, k) for k in range(rank + 1)) / 2**n
+    return 1 - 2 * sum(comb(n, k) for k in range(rank + 1)) / (1 << n)
 
 
 def ratio_interval(
