@@ -18,7 +18,7 @@
 # time the recipient was away?
 #
 # **Method.** The same chat on five networks, every network with the same seeds; about once a minute all connections are
-# reset. Medians across seeds with 95 % bootstrap intervals; no interval is taken within a run, since the latencies of
+# reset. Medians across seeds with 95 % intervals; no interval is taken within a run, since the latencies of
 # one run are not independent.
 
 # %%
