@@ -177,6 +177,11 @@ FOUND: tuple[Finding, ...] = (
         (Figure("5 045", "copies.dropped.overflow", 5045), Figure("164", "copies.dropped.expired", 164)),
     ),
     Finding("offline_backlog", ("client.ack_by=frame",), (Figure("13 271", "messages.duplicate", 13271),)),
+    Finding(
+        "offline_backlog",
+        ("workload.push={wake_probability: 2%, delay: 10s, stay: 2m}",),
+        (Figure("3 copies", "copies.dropped.expired", 3),),
+    ),
     Finding("token_cliff", (), (Figure("nobody closed", "connections.closed.4001", 0),)),
     Finding(
         "token_cliff",
@@ -191,6 +196,15 @@ FOUND: tuple[Finding, ...] = (
     _capacity(2000, "86", 85.76),
     _capacity(2100, "707", 706.6),
     _capacity(2200, "9.3 s", 9339),
+    Finding(
+        "capacity",
+        ("population.devices=2300",),
+        (
+            Figure("119 000", "messages.resent", 119358),
+            Figure("96 000", "messages.sent", 96249),
+            Figure("7 000", "messages.failed", 6961),
+        ),
+    ),
 )
 
 
