@@ -117,6 +117,7 @@ for (interval_s, group), (colour, dash) in zip(detections.groupby("interval_s"),
 axes.set_xlabel("time from the silence to the relay's detection (s); thin lines: as derived")
 axes.set_ylabel("share of connections dropped (%)")
 axes.legend()
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]
@@ -131,6 +132,7 @@ for interval_s, x, y in zip(table.index, table["mean_s"], per_million, strict=Tr
 axes.set_xlabel("mean time to detection (s)")
 axes.set_ylabel("PINGs a second for a million devices")
 axes.set_ylim(bottom=0)
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]

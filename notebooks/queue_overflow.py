@@ -89,6 +89,7 @@ axes.plot(grid, [expected_rejections(away) for away in grid], color=VERMILLION, 
 axes.set_xlabel("mean time a device was away (s)")
 axes.set_ylabel("messages rejected per device")
 axes.legend()
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]

@@ -45,7 +45,10 @@ def test_a_notebook_runs_concludes_and_shows_its_study_tables_and_pictures(noteb
         assert "<table" in each["html"]
         assert each["type"] == "Run" or "too narrow for a 95 % interval" in each["html"]
     assert any(each["type"] == "DataFrame" and "<table" in each["html"] for each in shown)
-    assert any(each["type"] == "Figure" for each in shown)
+    pictures = sum(each["type"] == "Figure" for each in shown)
+    assert pictures
+    text = notebook.read_text(encoding="utf-8")
+    assert text.count("plt.subplots(") == text.count("\nplt.close(figure)") == pictures, "an open one is shown twice"
 
 
 def test_the_last_expression_of_a_cell_is_what_it_shows_under_its_own_line_number() -> None:
