@@ -94,6 +94,7 @@ axes.set_yscale("log")
 axes.set_xlabel("devices")
 axes.set_ylabel("delivery latency (ms)")
 axes.legend()
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]

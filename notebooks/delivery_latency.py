@@ -18,7 +18,7 @@
 # time the recipient was away?
 #
 # **Method.** The same chat on five networks, every network with the same seeds; about once a minute all connections are
-# reset. Medians across seeds with 95 % bootstrap intervals; no interval is taken within a run, since the latencies of
+# reset. Medians across seeds with 95 % intervals; no interval is taken within a run, since the latencies of
 # one run are not independent.
 
 # %%
@@ -72,6 +72,7 @@ axes.set_xticks(range(len(NETWORKS)), NETWORKS)
 axes.set_yscale("log")
 axes.set_ylabel("delivery latency (ms)")
 axes.legend()
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]
@@ -94,6 +95,7 @@ axes.set_xscale("log")
 axes.set_xlabel("delivery latency (ms)")
 axes.set_ylabel("share of copies shown (%)")
 axes.legend()
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]

@@ -32,7 +32,7 @@ import pandas as pd
 from zentalk_sim.experiment import run
 from zentalk_sim.protocol.config import HeartbeatConfig
 from zentalk_sim.report.style import BLUE, LINES, VERMILLION
-from zentalk_sim.report.sweep_statistics import median_interval
+from zentalk_sim.report.sweep_statistics import interval_words, median_interval
 
 SMALL = os.environ.get("NOTEBOOK_SIZE") == "small"
 SEEDS = range(1, 4) if SMALL else range(1, 11)
@@ -75,6 +75,12 @@ for interval_s in INTERVALS_S:
             found.assign(interval_s=interval_s, seed=seed, pings=counts["heartbeats.sent"] / one.summary["simulated_s"])
         )
 detections = pd.concat(rows, ignore_index=True)
+one
+
+# %% [markdown]
+# That is the last of the runs. All of them:
+
+# %%
 detections.groupby("interval_s")["detected_s"].describe().round(1)
 
 # %% [markdown]
@@ -111,6 +117,7 @@ for (interval_s, group), (colour, dash) in zip(detections.groupby("interval_s"),
 axes.set_xlabel("time from the silence to the relay's detection (s); thin lines: as derived")
 axes.set_ylabel("share of connections dropped (%)")
 axes.legend()
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]
@@ -125,6 +132,7 @@ for interval_s, x, y in zip(table.index, table["mean_s"], per_million, strict=Tr
 axes.set_xlabel("mean time to detection (s)")
 axes.set_ylabel("PINGs a second for a million devices")
 axes.set_ylim(bottom=0)
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]
@@ -138,8 +146,9 @@ figure
 specified = table.loc[30]
 print(
     f"Conclusion: with the specification's settings a silent device is noticed after {specified['mean_s']:.1f} s "
-    f"[{specified['low_s']:.1f}, {specified['high_s']:.1f}] on average, between {specified['least_s']:.1f} s and "
-    f"{specified['greatest_s']:.1f} s; derived: {specified['expected_mean_s']:.0f} s, {specified['bounds_s']} s."
+    f"[{specified['low_s']:.1f}, {specified['high_s']:.1f}; {interval_words(len(SEEDS))}] on average, between "
+    f"{specified['least_s']:.1f} s and {specified['greatest_s']:.1f} s; derived: {specified['expected_mean_s']:.0f} s, "
+    f"{specified['bounds_s']} s."
 )
 assert len(detections) == DEVICES * len(SEEDS) * len(INTERVALS_S)
 for interval_s, row in table.iterrows():

@@ -31,6 +31,7 @@ import numpy as np
 
 from zentalk_sim.experiment import run, sweep
 from zentalk_sim.report.style import BLUE, VERMILLION
+from zentalk_sim.report.sweep_statistics import interval_words
 
 SMALL = os.environ.get("NOTEBOOK_SIZE") == "small"
 SEEDS = "1-3" if SMALL else "1-10"
@@ -51,6 +52,7 @@ outage = {
     "faults": [{"at": "20s", "do": "stop_node", "node": 0, "for": "30s"}],
 }
 study = sweep.run(outage, seeds=SEEDS, vary={"faults.0.for": [f"{s}s" for s in OUTAGES_S]}, workers=WORKERS)
+study
 
 # %% [markdown]
 # ## Rejected messages per device, measured and expected
@@ -87,6 +89,7 @@ axes.plot(grid, [expected_rejections(away) for away in grid], color=VERMILLION, 
 axes.set_xlabel("mean time a device was away (s)")
 axes.set_ylabel("messages rejected per device")
 axes.legend()
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]
@@ -94,7 +97,7 @@ figure
 
 # %%
 one = run({**outage, "faults": [{**outage["faults"][0], "for": f"{OUTAGES_S[-1]}s"}]}, seed=1)
-one.messages["outcome"].value_counts()
+one.messages["outcome"].value_counts().to_frame("messages")
 
 # %% [markdown]
 # ## Conclusion
@@ -107,7 +110,8 @@ last = table.iloc[-1]
 print(
     f"Conclusion: a queue of {QUEUE} at {RATE_PER_S}/s bears {QUEUE / RATE_PER_S:.0f} s; an outage of "
     f"{last['outage_s']:.0f} s keeps devices away for {last['away_s']:.0f} s and costs {last['median']:.1f} "
-    f"[{last['low']:.1f}, {last['high']:.1f}] messages each, where {last['expected']:.1f} were expected."
+    f"[{last['low']:.1f}, {last['high']:.1f}; {interval_words(study.seeds)}] messages each, where "
+    f"{last['expected']:.1f} were expected."
 )
 assert table.iloc[0]["median"] < 1
 assert abs(last["median"] - last["expected"]) < 0.15 * last["expected"] + 2

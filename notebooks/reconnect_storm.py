@@ -83,6 +83,7 @@ left.legend()
 bars(right, table[table["metric"] == "connections.attempted"], BLUE, "attempts", DEVICES)
 right.set_ylabel("attempts per device, whole run")
 right.set_ylim(bottom=0)
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]
@@ -100,6 +101,7 @@ axes.axvspan(40, 50, color="#d9d9d9", zorder=0)
 axes.set_xlabel("simulated time (s); the node is down in the shaded stretch")
 axes.set_ylabel("attempts per second")
 axes.legend()
+plt.close(figure)  # so that Jupyter shows it once, as the cell's value
 figure
 
 # %% [markdown]

@@ -42,7 +42,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "rate_limit_burst": ("population.devices=10", "duration=6m"),
     "reconnect_storm": ("population.devices=60",),
     "rolling_deploy": ("population.devices=40",),
-    "token_cliff": ("population.devices=6",),
+    "token_cliff": ("population.devices=6", "measure.interval=1m"),
 }
 """Experiment → the settings at which it is run here."""
 
@@ -120,6 +120,27 @@ def test_who_never_refreshes_meets_the_cliff_and_who_does_meets_none() -> None:
     cliff = small("token_cliff", "client.token_refresh=never")
     assert cliff.counts["connections.closed.4001"] == 6
     assert cliff.counts["connections.authenticated"] == 12
+
+
+def test_a_relay_too_weak_for_refreshes_that_come_together_breaks_the_cliffs_threshold() -> None:
+    """40 refreshes in a second, on one worker at 0.3 s a frame: a queue of seconds, which the samples must see.
+
+    Without heartbeats, which would come together too; spread over an hour, the same refreshes keep the threshold.
+    """
+    weak = (
+        "population.devices=40",
+        "workload.start.ramp=1s",
+        "relay.heartbeat.interval=2d",
+        "client.silence_timeout=4d",
+        "relay.ingress.workers=1",
+        "relay.ingress.costs={tls: 1ms, auth: 1ms, frame: 300ms}",
+    )
+    broken = {}
+    for policy in ("window_opens", "uniform_first_hour"):
+        experiment = loader.load(FOLDER / "token_cliff.yaml", [*weak, f"client.token_refresh={policy}"])
+        results = simulate(experiment, {schema.name: TableWriter(schema, None) for schema in SCHEMAS})
+        broken[policy] = [verdict.id for verdict in results.thresholds if not verdict.held]
+    assert broken == {"window_opens": ["queue_depth: max < 20"], "uniform_first_hour": []}
 
 
 @pytest.mark.requirement("R-10.3")

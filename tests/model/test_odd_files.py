@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tests.model.support import Outcome, run
 from zentalk_sim.experiment import loader
 from zentalk_sim.files.yaml import FileFaults
+from zentalk_sim.model.workload import ciphertext
 from zentalk_sim.model.world import START_US
 
 S = 1_000_000
@@ -34,6 +37,15 @@ def at_s(us: int) -> float:
         ("faults: [{at: 1s, do: partition, fraction: 0.5, for: 0}]", "`faults.0.for` must be at least 1us"),
         ("population: {networks: {}}", "`population.networks` needs a weight greater than 0"),
         ("measure: {interval: 0}", "`measure.interval` must be at least 1us"),
+        ("relay: {nodes: 1000000}", "`relay.nodes` must be at most 1024, and is 1000000"),
+        (
+            "relay: {ingress: {workers: 1000000000}}",
+            "`relay.ingress.workers` must be at most 1024, and is 1000000000",
+        ),
+        (
+            "thresholds: {rtt_ms: ['p99 < 1.2.3']}",
+            "odd.yaml:2:23: `thresholds.rtt_ms`: `1.2.3` is no duration; write a number and a unit",
+        ),
     ],
 )
 def test_what_has_no_answer_is_refused_at_its_place(text: str, fault: str) -> None:
@@ -141,3 +153,20 @@ def test_faults_without_an_end_leave_a_world_that_ends_all_the_same() -> None:
     ]
     outcome = run(faults=faults, duration="10m")
     assert connected(outcome)[-1] == 0
+
+
+def test_the_largest_cluster_that_is_taken_runs() -> None:
+    outcome = run(relay={"nodes": 1024, "ingress": {"workers": 1024}}, duration="15s", measure={"interval": "15s"})
+    assert outcome.counts["connections.authenticated"] == 6
+
+
+def test_bodies_are_shared_by_size_and_few_long_ones_are_kept() -> None:
+    assert ciphertext(256) is ciphertext(256)
+    assert ciphertext(1 << 20) is ciphertext(1 << 20), "a constant size is one object, however many messages"
+    gc.collect()
+    tracemalloc.start()
+    for size in range(1 << 20, (1 << 20) + 64):
+        assert len(ciphertext(size)) == size
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 3 << 20, "of 64 sizes of a mebibyte one is kept"

@@ -52,7 +52,10 @@ def test_few_seeds_tell_nothing_however_far_apart() -> None:
     assert not pair.can_differ
     assert {comparison.verdict for comparison in pair.comparisons} == {"not distinguishable"}
     assert "with 3 and 3 seeds no difference can be told from chance; run 5 or more each" in comparison_table([pair])
-    assert compare_groups(group("a", "a", 5, 1.0), group("b", "b", 5, 100.0)).can_differ
+    assert "A median [least, greatest]" in comparison_table([pair])
+    pair = compare_groups(group("a", "a", 5, 1.0), group("b", "b", 6, 100.0))
+    assert pair.can_differ
+    assert "A median [least, greatest]  B median [95 %]" in re.sub("   *", "  ", comparison_table([pair]))
 
 
 def test_the_columns_are_as_wide_as_their_widest_cell_and_stand_apart() -> None:

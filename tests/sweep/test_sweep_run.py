@@ -139,10 +139,13 @@ def test_a_sweep_shows_itself(study: Sweep) -> None:
     text = str(study)
     assert "small · 12 cells: 4 combinations × seeds 1-3" in text
     assert "  devices=4, nodes=2" in text
+    assert "[least, greatest]: 75 % sure to hold the true median, not 95 %; run 6 or more" in text
+    assert "95 % interval" not in text
     assert max(map(len, text.splitlines())) <= 100
     page = study._repr_html_()
     assert page.count("<tr>") > 20
     assert "devices=4, nodes=2" in page
+    assert "75 % of such sweeps" in page
 
 
 def test_a_sweep_that_was_stopped_goes_on_where_it_was(study: Sweep, tmp_path: Path) -> None:
@@ -348,4 +351,4 @@ def test_the_page_has_everything_inside_and_escapes_what_it_is_told(study: Sweep
     assert "<b>x" not in page
     assert "&lt;script&gt;" in page
     assert "zsim sweep &lt;x&gt;" in page
-    assert "With fewer than 5 seeds" in page
+    assert "too narrow for a 95 % interval: they hold the true median in 75 % of such sweeps. Run 6 seeds" in page

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from zentalk_sim.protocol.streams import Streams
 from zentalk_sim.report.sweep_statistics import (
+    ENOUGH,
     Interval,
+    coverage,
     discoveries,
+    interval_words,
     median_interval,
     rank_sum_p,
     ratio_interval,
@@ -55,6 +58,41 @@ def test_the_interval_covers_the_true_median_about_as_often_as_it_says() -> None
         assert found.high is not None
         covered += found.low <= 0.5 <= found.high
     assert 180 <= covered <= 198
+
+
+def test_few_runs_have_the_narrowest_pair_of_order_statistics_that_is_sure_enough() -> None:
+    for n, low, high in ((2, 1, 2), (5, 1, 5), (6, 1, 6), (8, 1, 8), (9, 2, 8)):
+        found = median_interval([float(i) for i in range(n, 0, -1)])
+        assert (found.low, found.high) == (low, high)
+
+
+def test_the_coverage_of_few_runs_is_told_as_it_is() -> None:
+    """The least and the greatest of n hold the median unless all fall on one side: 1 − 2·(1/2)ⁿ."""
+    assert [coverage(n) for n in (2, 3, 4, 5, 6)] == [0.5, 0.75, 0.875, 0.9375, 0.96875]
+    assert coverage(9) == pytest.approx(1 - 2 * (1 + 9) / 512)
+    assert all(coverage(n) >= 0.95 for n in range(ENOUGH, 50))
+    assert coverage(ENOUGH - 1) < 0.95
+    for n in (3, 5, 7, 9):
+        held = 0
+        for number in range(400):
+            found = median_interval(draws(f"few/{n}/{number}", n))
+            assert found.low is not None
+            assert found.high is not None
+            held += found.low <= 0.5 <= found.high
+        assert held / 400 == pytest.approx(coverage(n), abs=4 * (coverage(n) * (1 - coverage(n)) / 400) ** 0.5)
+
+
+def test_an_interval_is_called_by_what_it_holds() -> None:
+    assert interval_words(1) == "no interval"
+    assert interval_words(3) == "least and greatest of 3 runs, 75 % sure"
+    assert interval_words(5) == "least and greatest of 5 runs, 93.8 % sure"
+    assert interval_words(6) == interval_words(20) == "95 % interval"
+
+
+def test_from_ten_runs_on_the_interval_is_the_bootstraps() -> None:
+    """The 51st least and greatest of 2 000 medians, of resamples drawn from the streams of old."""
+    found = median_interval(draws("ten", 10))
+    assert found == Interval(10, 0.42284214484338994, 0.22909851706475665, 0.873337282069747)
 
 
 def test_the_ratio_of_medians() -> None:

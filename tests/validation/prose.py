@@ -40,7 +40,9 @@ state everything is lost and in the good one nothing, unless said otherwise: the
 
 With timeouts alone, R = RTO, doubling: a segment lost n times in a row is late by R·(2ⁿ − 1), and n times are lost
 with probability pⁿ(1 − p), so the mean is R·((1 − p)/(1 − 2p) − 1) = R·p/(1 − 2p). (Below p = 1/4 the variance is
-finite, so that an interval makes sense. The timer's bound of 120 s and the give-up take less than 10⁻⁸ off it.)""",
+finite, so that an interval makes sense. The timer's bound of 120 s and the give-up take less than 10⁻⁸ off it.)
+The short form takes the share of late frames as known, p, which makes its estimate of the mean half as wide:
+a timer that does not double, R·p/(1 − p) = 10.5 ms, fails it alone.""",
     "Heartbeat: a peer that falls silent": """\
 R-8.1: an answered PING is followed by the next 30 s after its *sending*. That one and two more go unanswered; each
 waits 10 s, and 30 s pass from a time-out to the next PING. So the relay drops the connection 30 + 10 + 30 + 10 + 30 +

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from math import log2
+from statistics import fmean
+
 import pytest
 
 from tests.validation import queues
 from tests.validation.aws_jitter import Completed, compete
 from tests.validation.check import Sample, distributed, estimated, exactly, is_long, published, with_error
 from tests.validation.intervals import interval, ks_distance, ks_two, quantile, student_t, uniform_on
-from tests.validation.links import bad_stays
+from tests.validation.links import (
+    LOSS,
+    MEAN_DELAY_MS,
+    PRECISION,
+    TIMEOUT_MS,
+    bad_stays,
+    mean_delay_ms,
+    timeout_delays_ms,
+    timeout_size,
+)
 from tests.validation.pacing import bucket_us, sawtooth_us
 from zentalk_sim.model.ingress import Ingress
 from zentalk_sim.protocol.streams import Streams
@@ -111,6 +124,19 @@ def test_another_queue_must_not_pass_for_m_m_1() -> None:
 
     assert not estimated(theory, constant, precision=0.5)(False).agrees
     assert not estimated(theory, two_workers, precision=0.5)(False).agrees
+
+
+def test_a_timer_that_does_not_double_must_not_pass_for_one_that_does() -> None:
+    """The short form of the mean added delay alone: n losses in a row made n·R late in the place of (2ⁿ − 1)·R."""
+    doubled = timeout_delays_ms(*timeout_size(False))
+    undoubled = [tuple(TIMEOUT_MS * log2(delay / TIMEOUT_MS + 1) for delay in row) for row in doubled]
+
+    def means(rows: Iterable[tuple[float, ...]]) -> Callable[[bool], Sample]:
+        return lambda _is_long: Sample([mean_delay_ms(row) for row in rows], "frames")
+
+    assert fmean(map(fmean, undoubled)) == pytest.approx(TIMEOUT_MS * LOSS / (1 - LOSS), rel=0.03)
+    assert estimated(MEAN_DELAY_MS, means(doubled), precision=PRECISION)(False).agrees
+    assert not estimated(MEAN_DELAY_MS, means(undoubled), precision=PRECISION)(False).agrees
 
 
 def test_the_long_form_is_asked_for_by_either_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,8 +61,8 @@ class Ingress(Section, frozen=True, kw_only=True):
     """Off: connections and frames cost no time and never queue."""
     accept_backlog: Positive = 4_096
     """Connections a node holds that no worker has taken up; a SYN beyond is dropped, and retried by the client."""
-    workers: Positive = 2
-    """CPU workers of a node, each serving one piece of work at a time, first in, first out."""
+    workers: Annotated[int, Meta(ge=1, le=1_024)] = 2
+    """CPU workers of a node, each serving one piece of work at a time, first in, first out; at most 1 024."""
     costs: Costs = Costs()
     """CPU time per piece of work."""
     memory: Memory = Memory()
@@ -72,8 +72,8 @@ class Ingress(Section, frozen=True, kw_only=True):
 class Cluster(RelayConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The relay cluster, and beside it every setting of the relay's protocol (R-numbers in `docs/`)."""
 
-    nodes: Positive = 1
-    """Relay nodes, numbered from 0."""
+    nodes: Annotated[int, Meta(ge=1, le=1_024)] = 1
+    """Relay nodes, numbered from 0; at most 1 024, since each tells all others of what it took in."""
     balancer: Literal["round_robin", "least_connections", "sticky"] = "round_robin"
     """How a new connection finds its node; sticky: by user, as long as that node is up."""
     ingress: Ingress = Ingress()

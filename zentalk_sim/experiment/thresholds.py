@@ -29,6 +29,8 @@ OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "!=": operator.ne,
 }
 _SYNONYMS: Final[dict[str, str]] = {"=": "==", "≤": "<=", "≥": ">=", "≠": "!="}
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+"""A number without a unit; `1.2.3` and `.` are none, and are told as durations that cannot be read."""
 _BOUND = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)?\s*([<>=!≤≥≠]+)\s*(.*?)\s*", re.DOTALL)
 
 
@@ -85,7 +87,7 @@ def _number(text: str, line: Metric, statistic: str, example: str) -> float:
         if not abs(value) < 1e300:
             raise ThresholdError(f"`{text}` is not a finite number")
         return value
-    if re.fullmatch(r"[0-9.]+", text) and float(text or 0) != 0:
+    if _NUMBER.fullmatch(text) and float(text) != 0:
         raise ThresholdError(f"`{text}` needs a unit of time, as in `{example}`")
     try:
         return 0.0 if text == "0" else parse_duration(text) / MICROSECONDS[line.unit]

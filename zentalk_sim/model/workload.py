@@ -22,11 +22,18 @@ if TYPE_CHECKING:
 
 
 _MOST_CIPHERTEXTS: Final = 4_096
+_LONG_BYTES: Final = 16_384
 _ciphertexts: Final[dict[int, bytes]] = {}
+"""By size: at most 64 MiB of short ones and, of the longer, the last, since a constant size asks for no more."""
+_long_ciphertext: Final[list[bytes]] = []
 
 
 def ciphertext(size: int) -> bytes:
     """A ciphertext of ``size`` bytes; the same object for many messages."""
+    if size > _LONG_BYTES:
+        if not _long_ciphertext or len(_long_ciphertext[0]) != size:
+            _long_ciphertext[:] = [bytes(size)]
+        return _long_ciphertext[0]
     found = _ciphertexts.get(size)
     if found is None:
         if len(_ciphertexts) >= _MOST_CIPHERTEXTS:

@@ -9,14 +9,13 @@ import msgspec
 
 from zentalk_sim.report.metrics import title_of
 from zentalk_sim.report.summary import figure, shown_counts
-from zentalk_sim.report.sweep_statistics import FALSE_DISCOVERY
+from zentalk_sim.report.sweep_statistics import ENOUGH, FALSE_DISCOVERY
 from zentalk_sim.report.sweep_table import cut, text
 
 if TYPE_CHECKING:
     from zentalk_sim.experiment.compare import Comparison, Group, Pair
 
 _MAX_NAME = 34
-_HEADS = ("A median [95 %]", "B median [95 %]", "B / A")
 _MARKS = {"not distinguishable": "~", "higher": "▲ higher", "lower": "▼ lower"}
 
 
@@ -49,8 +48,9 @@ def comparison_json(pairs: Sequence[Pair]) -> dict[str, Any]:
 def _pair(pair: Pair) -> str:
     lines = [cut(f"A  {_side(pair.baseline)}"), cut(f"B  {_side(pair.other)}"), ""]
     rows = [_cells(comparison) for comparison in pair.comparisons]
-    widths = [max(map(len, column)) for column in zip(("", *_HEADS), *rows, strict=True)]
-    lines.append(f"{_aligned(('', *_HEADS), widths)}  B is")
+    heads = ("", f"A median {_brackets(pair.baseline)}", f"B median {_brackets(pair.other)}", "B / A")
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines.append(f"{_aligned(heads, widths)}  B is")
     metric = ""
     for comparison, cells in zip(pair.comparisons, rows, strict=True):
         if comparison.statistic != "value" and comparison.metric != metric:
@@ -62,6 +62,11 @@ def _pair(pair: Pair) -> str:
         lines.append(f"{_aligned(cells, widths)}  {_MARKS[comparison.verdict]}")
     lines += ["", *_conclusion(pair)]
     return "\n".join(lines)
+
+
+def _brackets(group: Group) -> str:
+    """What a median's brackets hold, of that many seeds."""
+    return "[95 %]" if len(group.seeds) >= ENOUGH else "[least, greatest]"
 
 
 def _cells(comparison: Comparison) -> tuple[str, str, str, str]:

@@ -13,7 +13,7 @@ from zentalk_sim.report.metrics import METRICS, title_of, unit_of
 from zentalk_sim.report.results import read_manifest
 from zentalk_sim.report.summary import COUNTS_SHOWN, figure
 from zentalk_sim.report.sweep_results import combination_text
-from zentalk_sim.report.sweep_statistics import RESAMPLES
+from zentalk_sim.report.sweep_statistics import ENOUGH, EXACT_BELOW, RESAMPLES, coverage
 from zentalk_sim.report.sweep_table import text
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from zentalk_sim.report.sweep_results import Sweep
 
 STATISTICS = ("mean", "p50", "p90", "p99", "max")
-FEW = 5
-"""Below so many seeds an interval says little."""
 
 
 def draw(sweep: Sweep, folder: Path, *, plots: bool = True) -> None:
@@ -75,7 +73,9 @@ def render(sweep: Sweep, manifest: Mapping[str, Any], pictures: Sequence[Picture
 def fragment(sweep: Sweep) -> str:
     """The sweep's tables for notebooks; without a style of its own."""
     head = f"<h3>{escape(sweep.name)}, seeds {escape(sweep.meta.seeds)}</h3>"
-    return f"<div>{head}{''.join(_metric(sweep, metric) for metric in _shown(sweep))}{_bounds(sweep)}</div>"
+    return (
+        f"<div>{head}{_note(sweep)}{''.join(_metric(sweep, metric) for metric in _shown(sweep))}{_bounds(sweep)}</div>"
+    )
 
 
 def _shown(sweep: Sweep) -> list[str]:
@@ -125,11 +125,18 @@ def _verdict(sweep: Sweep) -> str:
 
 
 def _note(sweep: Sweep) -> str:
-    seeds = len(sweep.cells) // max(len(sweep.meta.combinations), 1)
-    note = f"Each figure is the median over {seeds} seeds, "
-    note += f"in brackets its 95 % bootstrap interval ({RESAMPLES:,} resamples)."
-    if seeds < FEW:
-        note += f" With fewer than {FEW} seeds an interval says little: run more."
+    seeds = sweep.seeds
+    if seeds < 2:
+        note = "A single seed: each figure is one draw, and there is no interval."
+    elif seeds < ENOUGH:
+        note = f"Each figure is the median over {seeds} seeds, in brackets the least and the greatest of them. "
+        note += f"These are too narrow for a 95 % interval: they hold the true median in {100 * coverage(seeds):.3g} % "
+        note += f"of such sweeps. Run {ENOUGH} seeds or more."
+    elif seeds < EXACT_BELOW:
+        note = f"Each figure is the median over {seeds} seeds, in brackets its 95 % interval, between two of the runs."
+    else:
+        note = f"Each figure is the median over {seeds} seeds, "
+        note += f"in brackets its 95 % bootstrap interval ({RESAMPLES:,} resamples)."
     return f"<p class=faint>{note}</p>"
 
 

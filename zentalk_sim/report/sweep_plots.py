@@ -16,6 +16,7 @@ from zentalk_sim.report.metrics import title_of, unit_of
 from zentalk_sim.report.plots import Picture
 from zentalk_sim.report.summary import figure as number
 from zentalk_sim.report.sweep_results import Sweep, combination_text
+from zentalk_sim.report.sweep_statistics import interval_words
 
 PANELS = ("p50", "p99")
 PANEL_TITLES = {"p50": "p50", "p99": "p99"}
@@ -254,6 +255,7 @@ def _words(sweep: Sweep, metric: str) -> str:
             told.append(f"{statistic} {number(low)} {unit}".rstrip())
         else:
             told.append(f"{statistic} from {number(low)} {unit} ({at_low}) to {number(high)} {unit} ({at_high})")
-    return (
-        f"{title_of(metric)}, median over the seeds: {'; '.join(told)}." if told else f"{title_of(metric)}: no value."
-    )
+    if not told:
+        return f"{title_of(metric)}: no value."
+    bars = f" Bars: {interval_words(sweep.seeds)}." if sweep.seeds > 1 else ""
+    return f"{title_of(metric)}, median over the seeds: {'; '.join(told)}.{bars}"

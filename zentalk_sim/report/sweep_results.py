@@ -88,9 +88,14 @@ class Sweep:
         """The metrics reported, in the order they are shown."""
         return metric_order({part[0]: None for name in self.measures if (part := split_measure(name))[1] != "value"})
 
+    @property
+    def seeds(self) -> int:
+        """How many seeds each combination was run with."""
+        return len(self.cells) // max(len(self.meta.combinations), 1)
+
     def groups(self) -> Iterator[tuple[dict[str, Any], Any]]:
         """Each combination of parameters with the rows of its cells."""
-        size = len(self.cells) // max(len(self.meta.combinations), 1)
+        size = self.seeds
         for number, combination in enumerate(self.meta.combinations):
             yield combination, self.cells.iloc[number * size : (number + 1) * size]
 

@@ -3,7 +3,12 @@
 Runs of different seeds are independent; values within a run are not, so that no interval is ever taken within one.
 All resampling is drawn from named streams of a fixed seed: the same runs give the same figures, everywhere.
 
-- **Interval of a median**: percentile bootstrap (Efron), 95 %, ``RESAMPLES`` resamples of the seeds with replacement.
+- **Interval of a median**: from ``EXACT_BELOW`` runs on the percentile bootstrap (Efron), 95 %, ``RESAMPLES`` resamples
+  of the seeds with replacement. With fewer, where it is known to be too narrow (Hesterberg, What Teachers Should Know
+  About the Bootstrap, 2015: at 7 runs it holds the median in 87.5 %), the exact bounds by order statistics, which ask
+  nothing of the distribution (Conover, Practical Nonparametric Statistics, 1999, 3.2; Hahn and Meeker, Statistical
+  Intervals, 1991, 5.2): the narrowest symmetric pair of runs that holds the median in 95 % or more. With fewer than
+  ``ENOUGH`` runs there is none, and least and greatest stand in its place, with ``coverage`` to be told beside them.
 - **Interval of a ratio** of medians: both sides resampled independently.
 - **Difference**: the rank-sum test of Wilcoxon, Mann and Whitney, two-sided, ties at their mean rank; all
   rearrangements are counted where there are at most ``MAX_EXACT``, else that many are drawn.
@@ -29,8 +34,17 @@ LEVEL: Final = 0.95
 FALSE_DISCOVERY: Final = 0.05
 
 
+EXACT_BELOW: Final = 10
+"""Runs from which on the bootstrap is used: it holds the true median in 92 to 96 % then."""
+ENOUGH: Final = 6
+"""The least number of runs whose least and greatest hold the true median in 95 %."""
+
+
 class Interval(Struct, frozen=True):
-    """A median over ``n`` runs with its 95 % interval; all None where no run has a value, no interval with one run."""
+    """A median over ``n`` runs with its 95 % interval; all None where no run has a value, no interval with one run.
+
+    With fewer than ``ENOUGH`` runs ``low`` and ``high`` are the least and the greatest, which hold less (``coverage``).
+    """
 
     n: int
     median: float | None
@@ -38,8 +52,22 @@ class Interval(Struct, frozen=True):
     high: float | None
 
 
+def coverage(n: int) -> float:
+    """How often the interval over ``n`` runs, 2 or more, holds the true median; from ``EXACT_BELOW`` on the nominal."""
+    return LEVEL if n >= EXACT_BELOW else _held(n, _rank(n))
+
+
+def interval_words(n: int) -> str:
+    """What the bounds over ``n`` runs are, for a reader: ``95 % interval``, or what it falls short of that."""
+    if n < 2:
+        return "no interval"
+    if n >= ENOUGH:
+        return "95 % interval"
+    return f"least and greatest of {n} runs, {100 * coverage(n):.3g} % sure"
+
+
 def median_interval(values: Sequence[float]) -> Interval:
-    """The median of one value per run, and its bootstrap interval."""
+    """The median of one value per run, and its interval."""
     import numpy as np
 
     n = len(values)
@@ -49,8 +77,21 @@ def median_interval(values: Sequence[float]) -> Interval:
     median = float(np.median(data))
     if n == 1:
         return Interval(1, median, None, None)
+    if n < EXACT_BELOW:
+        rank, ordered = _rank(n), np.sort(data)
+        return Interval(n, median, float(ordered[rank]), float(ordered[n - 1 - rank]))
     low, high = _bounds(_medians(data, "interval"))
     return Interval(n, median, low, high)
+
+
+def _rank(n: int) -> int:
+    """The greatest rank from 0 at which a pair of order statistics of ``n`` is sure enough; 0 where none is."""
+    return max((rank for rank in range(1, n // 2) if _held(n, rank) >= LEVEL), default=0)
+
+
+def _held(n: int, rank: int) -> float:
+    """P(the median lies between the order statistics ``rank`` and ``n`` − 1 − ``rank``): a coin's tails cut off."""
+    return 1 - 2 * sum(comb(n, k) for k in range(rank + 1)) / (1 << n)
 
 
 def ratio_interval(

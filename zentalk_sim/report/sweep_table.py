@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from zentalk_sim.report.metrics import title_of, unit_of
 from zentalk_sim.report.summary import WIDTH, figure, shown_counts
 from zentalk_sim.report.sweep_results import combination_text
+from zentalk_sim.report.sweep_statistics import ENOUGH, coverage
 
 if TYPE_CHECKING:
     from zentalk_sim.report.sweep_results import Sweep
@@ -23,7 +24,7 @@ def sweep_table(sweep: Sweep) -> str:
     head = f"{sweep.name} · {len(sweep.cells)} cells: {len(combinations)} combinations × seeds {sweep.meta.seeds}"
     if len(combinations) == 1:
         head = f"{sweep.name} · {len(sweep.cells)} cells: seeds {sweep.meta.seeds}"
-    lines = [cut(head), "", "Median over the seeds [95 % interval]"]
+    lines = [cut(head), "", _bracket_words(sweep.seeds)]
     labels = [combination_text(combination) for combination in combinations[:ROWS]]
     width = max(28, min(max(map(len, labels)), WIDTH - 2 - 2 * _CELL - 13))
     for metric in sweep.metrics:
@@ -44,6 +45,19 @@ def sweep_table(sweep: Sweep) -> str:
         lines += [f"… and {len(combinations) - ROWS} more combinations, in intervals.parquet", ""]
     lines += _bound_lines(sweep)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _bracket_words(seeds: int) -> str:
+    """What stands in the brackets, and what it is worth where there are few seeds."""
+    if seeds < 2:
+        return "A single seed: one draw, and no interval"
+    if seeds < ENOUGH:
+        sure = f"{100 * coverage(seeds):.3g} %"
+        return (
+            f"Median over the seeds [least, greatest]: {sure} sure to hold the true median, not 95 %; "
+            f"run {ENOUGH} or more"
+        )
+    return "Median over the seeds [95 % interval]"
 
 
 def _count_lines(sweep: Sweep, labels: list[str], width: int) -> list[str]:
