@@ -69,10 +69,10 @@ class Line:
         spread = "once" if len(self.ours) == 1 else f"{low:.2f}-{high:.2f}"
         ours, baseline = statistics.median(self.ours), statistics.median(self.baseline)
         costs = f"{ours:>11.2f}{baseline:>11.2f}  {self.unit:<12}"
-        return f"{self.name:<52}{costs}{self.ratio:>7.2f}  {spread:<12}{self.against}"
+        return f"{self.name:<52}{costs}{self.ratio:>7.2f}  {spread:<14}{self.against}"
 
 
-HEAD = f"{'what':<52}{'ours':>11}{'baseline':>11}  {'unit':<12}{'ratio':>7}  {'by round':<12}against"
+HEAD = f"{'what':<52}{'ours':>11}{'baseline':>11}  {'unit':<12}{'ratio':>7}  {'by round':<14}against"
 
 
 def line(name: str, unit: str, rounds: list[tuple[float, float]], against: str) -> Line:

@@ -12,13 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import frame_vs_timeout, replay_speed, sweep_efficiency
+from benchmarks import frame_vs_timeout, replay_speed, storm_vs_toy, sweep_efficiency
 from benchmarks.lines import BenchmarkError, Line, in_turns, line
-from benchmarks.storm_vs_toy import measure
 from zentalk_sim.model import compiled
 from zentalk_sim.protocol import codec
 from zentalk_sim.protocol.frames import Frame, MessageSend
@@ -117,13 +116,8 @@ def replay(messages: int = 2_000) -> list[Line]:
     return [line("a replayed frame", "us", rounds, "json.loads of the recording's lines")]
 
 
-def storm_rounds(devices: int, name: str, rounds: int = STORM_ROUNDS) -> list[tuple[float, float, float]]:
-    """Seconds of CPU time of a storm, its bare toy and its full toy, in turns."""
-    return [tuple(measure(devices, name)) for _ in range(rounds)]  # type: ignore[misc]
-
-
-def storm_lines(what: str, devices: int, rounds: list[tuple[float, float, float]]) -> list[Line]:
-    """A storm against its two toys."""
+def storm_lines(what: str, devices: int, rounds: Sequence[Sequence[float]]) -> list[Line]:
+    """A storm against its two toys; a round is what ``storm_vs_toy`` calls ``Costs``."""
     costs_us = [[spent_s / devices * 1e6 for spent_s in one] for one in rounds]
     return [
         line(what, "us a device", [(one[0], one[toy]) for one in costs_us], against)
@@ -136,7 +130,7 @@ def storm(sizes: tuple[tuple[str, int], ...] = STORMS, rounds: int = STORM_ROUND
     lines = []
     for name, devices in sizes:
         what = f"{name.replace('_', ' ')}, {devices:,} devices"
-        lines += storm_lines(what, devices, storm_rounds(devices, name, rounds))
+        lines += storm_lines(what, devices, [storm_vs_toy.measure(devices, name) for _ in range(rounds)])
     return lines
 
 
@@ -149,16 +143,18 @@ _COMPILED: Final = """
 import json
 from zentalk_sim.model import compiled
 assert compiled.activate()
-from benchmarks import frame_vs_timeout, parts
-print(json.dumps([frame_vs_timeout.turns({devices}), parts.storm_rounds({storm}, "million")]))
+from benchmarks import frame_vs_timeout, storm_vs_toy
+storms = [storm_vs_toy.measure({storm}, "million") for _ in range({rounds})]
+print(json.dumps([frame_vs_timeout.turns({devices}), storms]))
 """
+# Nothing else is imported there: a class of sources cannot be derived from a compiled one, as those of tests are.
 
 
 def compiled_simulator(devices: int = 1_000, storm: int = 10_000) -> list[Line]:
     """A frame and a storm again, in a process that runs the compiled modules; nothing where there are none."""
     if os.environ.get(compiled.SWITCH) == "0" or not compiled.FORM.is_built():
         return []
-    program = _COMPILED.format(devices=devices, storm=storm)
+    program = _COMPILED.format(devices=devices, storm=storm, rounds=STORM_ROUNDS)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchmarkError(f"the compiled simulator: {done.stderr.strip() or done.returncode}")

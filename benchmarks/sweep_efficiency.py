@@ -3,7 +3,7 @@
 The whole command is timed, its start, its statistics and its report included. Beside the time by the clock stands the
 CPU time of both, which must be alike: where another program takes the second core, two workers cannot be twice as fast.
 Two workers and one are measured in turns, once here and ``ROUNDS`` times by ``make bench``. A sweep that fails is an
-error, since one that ends early would look quick.
+error, since one that ends early would look quick; one in which a threshold does not hold has run to its end.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.lines import BenchmarkError
+from zentalk_sim.cli.errors import Exit
 
 STORM = Path(__file__).parent.parent / "experiments" / "reconnect_storm.yaml"
 DEVICES = 1_000
 SEEDS = 8
 ROUNDS = 2
+_RAN = (int(Exit.DONE), int(Exit.FAILED))
 
 
 class Cost(NamedTuple):
@@ -47,7 +49,7 @@ def sweep(workers: int, seeds: int, devices: int = DEVICES) -> Cost:
             text=True,
             check=False,
         )
-    if done.returncode:
+    if done.returncode not in _RAN:
         last = "\n".join(done.stderr.strip().splitlines()[-5:])
         raise BenchmarkError(f"the sweep with --workers {workers} ended with status {done.returncode}:\n{last}")
     wall_s = time.perf_counter() - began

@@ -12,7 +12,8 @@ import pytest
 from benchmarks import kernel_vs_simpy, parts, relay_growth, relay_lines, sweep_efficiency
 from benchmarks.lines import BenchmarkError
 from benchmarks.relay_load import LoadError
-from benchmarks.relay_servers import Server
+from benchmarks.relay_servers import Server, mock_relay, websockets_forwarder
+from zentalk_sim.compiled import CompiledForm
 
 
 def ended(code: int, errors: str = "") -> Callable[..., subprocess.CompletedProcess[str]]:
@@ -21,9 +22,14 @@ def ended(code: int, errors: str = "") -> Callable[..., subprocess.CompletedProc
 
 
 def test_a_sweep_that_fails_is_an_error_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_efficiency.subprocess, "run", ended(1, "error: 3 of 8 cells failed\n"))
+    monkeypatch.setattr(subprocess, "run", ended(1, "error: 3 of 8 cells failed\n"))
     with pytest.raises(BenchmarkError, match=r"--workers 2 ended with status 1:\nerror: 3 of 8 cells failed"):
         parts.sweep()
+
+
+def test_a_sweep_in_which_a_threshold_does_not_hold_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", ended(99))
+    assert all(cost.wall_s > 0 for cost in sweep_efficiency.measure())
 
 
 def test_a_sweep_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +46,7 @@ def test_a_sweep_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_command_that_fails_is_no_start_up_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts.subprocess, "run", ended(3))
+    monkeypatch.setattr(subprocess, "run", ended(3))
     with pytest.raises(BenchmarkError, match="ended with status 3"):
         parts.start_up()
 
@@ -53,6 +59,18 @@ def test_storms_are_measured_in_turns_with_their_toys() -> None:
         "a SimPy process a device, a timeout a frame",
         "a SimPy process a device, as many timeouts",
     )
+
+
+def test_the_compiled_simulator_is_measured_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "[[[4.0, 2.0], [4.0, 1.0]], [[30.0, 10.0, 15.0], [30.0, 10.0, 15.0]]]"
+    monkeypatch.delenv("ZSIM_COMPILED", raising=False)
+    monkeypatch.setattr(CompiledForm, "is_built", lambda form: True)
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, 0, said, ""))
+    frame, bare, full = parts.compiled_simulator(10, 20)
+    assert (frame.name, frame.unit, frame.ratios) == ("a simulated frame, compiled", "us", (2.0, 4.0))
+    assert (bare.name, bare.ratio, full.ratio) == ("million, 20 devices, compiled", 3.0, 2.0)
+    monkeypatch.setenv("ZSIM_COMPILED", "0")
+    assert parts.compiled_simulator() == []
 
 
 def test_the_codec_names_its_baselines() -> None:
@@ -84,7 +102,7 @@ def test_a_kernel_that_does_something_else_than_simpy_is_an_error(monkeypatch: p
 
 
 def test_a_kernel_run_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_vs_simpy.subprocess, "run", ended(1, "no memory"))
+    monkeypatch.setattr(subprocess, "run", ended(1, "no memory"))
     with pytest.raises(BenchmarkError, match="kernel, 7 devices: no memory"):
         kernel_vs_simpy.lines((7,))
 
@@ -97,7 +115,7 @@ def none_started(users: int) -> Any:
 
 
 def test_each_form_of_the_relay_is_compared_with_each_forwarder_by_turns() -> None:
-    order: list[int] = []
+    order: list[str] = []
     values = {"relay": 6.0, "websockets": 3.0, "node ws": 2.0}
     starts = {name: (lambda users, name=name: name) for name in values}
 
@@ -127,7 +145,7 @@ def test_a_server_that_refuses_the_load_is_told() -> None:
 def test_growth_measures_a_server_at_a_size_and_prints_markdown() -> None:
     found = {
         name: relay_growth.measure(start, 2, messages=40, rate_s=0.02, opened=4)
-        for name, start in (("relay", relay_growth.mock_relay), ("websockets", relay_growth.websockets_forwarder))
+        for name, start in (("relay", mock_relay), ("websockets", websockets_forwarder))
     }
     head, _, ours, base = relay_growth.table({2: found})
     assert head.startswith("| connections | server | CPU a message, µs | messages/s | p50 at 1,000/s, ms |")
