@@ -60,6 +60,9 @@ def main(arguments: list[str]) -> int:
     """The exit status."""
     if not arguments:
         return 1 if run() else 0
+    if arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
     if arguments[0] != "compare":
         print("usage: python -m benchmarks [compare OLD [NEW]]", file=sys.stderr)
         return 2

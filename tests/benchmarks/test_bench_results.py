@@ -197,3 +197,8 @@ def test_compare_of_no_file_and_an_unknown_command_are_clear_errors(
     assert f"error: {tmp_path / 'no.json'} cannot be read: No such file" in capsys.readouterr().err
     assert bench.main(["comparison"]) == 2
     assert "usage: python -m benchmarks" in capsys.readouterr().err
+
+
+def test_help_names_the_comparison_and_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["--help"]) == 0
+    assert "python -m benchmarks compare OLD [NEW]" in capsys.readouterr().out
