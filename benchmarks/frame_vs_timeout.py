@@ -90,21 +90,26 @@ class Timeouts:
         return time.process_time() - began, self._done - before
 
 
-def measure(devices: int) -> tuple[float, float]:
-    """Microseconds of CPU time of a simulated frame, and of a bare timeout."""
+def turns(devices: int) -> list[tuple[float, float]]:
+    """Microseconds of CPU time of a simulated frame and of a bare timeout, a pair a turn."""
     gc.collect()
     gc.disable()
     try:
         frames, timeouts = Frames(devices), Timeouts(devices)
-        frame_us, timeout_us = [], []
+        found = []
         for _ in range(TURNS):
-            spent_s, count = frames.turn()
-            frame_us.append(spent_s / count * 1e6)
-            spent_s, count = timeouts.turn(count)
-            timeout_us.append(spent_s / count * 1e6)
+            frames_s, count = frames.turn()
+            timeouts_s, fired = timeouts.turn(count)
+            found.append((frames_s / count * 1e6, timeouts_s / fired * 1e6))
     finally:
         gc.enable()
-    return statistics.median(frame_us), statistics.median(timeout_us)
+    return found
+
+
+def measure(devices: int) -> tuple[float, float]:
+    """The medians of the turns."""
+    found = turns(devices)
+    return statistics.median(frame_us for frame_us, _ in found), statistics.median(bare_us for _, bare_us in found)
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 The whole command is timed, its start, its statistics and its report included. Beside the time by the clock stands the
 CPU time of both, which must be alike: where another program takes the second core, two workers cannot be twice as fast.
+Two workers and one are measured in turns, once here and ``ROUNDS`` times by ``make bench``. A sweep that fails is an
+error, since one that ends early would look quick; one in which a threshold does not hold has run to its end.
 """
 
 from __future__ import annotations
@@ -14,8 +16,14 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.lines import BenchmarkError
+from zentalk_sim.cli.errors import Exit
+
 STORM = Path(__file__).parent.parent / "experiments" / "reconnect_storm.yaml"
 DEVICES = 1_000
+SEEDS = 8
+ROUNDS = 2
+_RAN = (int(Exit.DONE), int(Exit.FAILED))
 
 
 class Cost(NamedTuple):
@@ -25,32 +33,45 @@ class Cost(NamedTuple):
     cpu_s: float
 
 
-def sweep(workers: int, seeds: int) -> Cost:
-    """One sweep of ``seeds`` runs, each of some seconds."""
+def sweep(workers: int, seeds: int, devices: int = DEVICES) -> Cost:
+    """One sweep of ``seeds`` runs, each of some seconds. Raises BenchmarkError where it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
+        done = subprocess.run(
             [
                 *(sys.executable, "-m", "zentalk_sim.cli", "sweep", str(STORM), "--seeds", f"1-{seeds}"),
-                *("-S", f"population.devices={DEVICES}", "--workers", str(workers), "--no-plots"),
+                *("-S", f"population.devices={devices}", "--workers", str(workers), "--no-plots"),
                 *("--out", f"{folder}/sweep"),
             ],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
+    if done.returncode not in _RAN:
+        last = "\n".join(done.stderr.strip().splitlines()[-5:])
+        raise BenchmarkError(f"the sweep with --workers {workers} ended with status {done.returncode}:\n{last}")
     wall_s = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Cost(wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def measure(seeds: int = 8) -> tuple[Cost, Cost]:
-    """With two workers, and with one."""
+def measure(seeds: int = SEEDS) -> tuple[Cost, Cost]:
+    """With two workers, and with one. Raises BenchmarkError."""
     return sweep(2, seeds), sweep(1, seeds)
 
 
-if __name__ == "__main__":
-    two, one = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 8)
+def main() -> None:
+    """Print both and the speed-up."""
+    two, one = measure(int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS)
     print(f"one worker  {one.wall_s:6.1f} s, {one.cpu_s:6.1f} s of CPU")
     print(f"two workers {two.wall_s:6.1f} s, {two.cpu_s:6.1f} s of CPU")
     print(f"speed-up {one.wall_s / two.wall_s:.2f}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BenchmarkError as error:
+        raise SystemExit(f"error: {error}") from None
