@@ -14,8 +14,9 @@ from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.files.names import suggestion
 from zentalk_sim.files.units import format_duration, format_size
 from zentalk_sim.network.profile import PROFILES, LinkProfile
-from zentalk_sim.protocol.codec import BINARY_HEADER_BYTES, payload_size
+from zentalk_sim.protocol.codec import BINARY_HEADER_BYTES
 from zentalk_sim.protocol.config import FrameConfig
+from zentalk_sim.protocol.frame_sizes import payload_size
 from zentalk_sim.protocol.frames import MessageSend
 
 MAX_DEVICES: Final = 10_000_000
