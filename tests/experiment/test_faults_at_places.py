@@ -28,6 +28,11 @@ def faults(text: str, *settings: str) -> list[str]:
         ("balancer: sticky", "f.yaml:2:1: unknown key `balancer`; it belongs in `relay`"),
         ("backoff: {}", "f.yaml:2:1: unknown key `backoff`; it belongs in `client`"),
         ("xyzzy: 1", "f.yaml:2:1: unknown key `xyzzy`"),
+        (
+            "client: {backoff: {initial: 1s}}",
+            "f.yaml:2:20: unknown key `initial` in `client.backoff`; "
+            "known: policy, base, cap, jitter, max_attempts, reset_at, base_ms, cap_ms",
+        ),
         ("sweep: [1]", "f.yaml:2:8: `sweep` must be a mapping such as {seeds: 1-20"),
         ("sweep: {seed: 1-3}", "f.yaml:2:9: unknown key `seed` in `sweep`; did you mean `seeds`?"),
         ("sweep: {seeds: many}", "f.yaml:2:16: `sweep.seeds` must be a range such as 1-20"),

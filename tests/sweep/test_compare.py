@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 
 from tests.sweep.sweep_support import SMALL
 from zentalk_sim.experiment import loader, sweep
-from zentalk_sim.experiment.compare import CompareError, Group, compare, compare_groups
+from zentalk_sim.experiment.compare import CompareError, Group, Pair, compare, compare_groups
 from zentalk_sim.experiment.runner import run_experiment
 from zentalk_sim.protocol.streams import Streams
-from zentalk_sim.report.compare_table import comparison_table
+from zentalk_sim.report import RunFolderError
+from zentalk_sim.report.compare_table import comparison_json, comparison_table
 
 
 def group(label: str, name: str, n: int, mean: float, metric: str = "rtt_ms", **more: Any) -> Group:
@@ -51,11 +53,78 @@ def test_few_seeds_tell_nothing_however_far_apart() -> None:
     pair = compare_groups(group("a", "a", 3, 1.0), group("b", "b", 3, 100.0))
     assert not pair.can_differ
     assert {comparison.verdict for comparison in pair.comparisons} == {"not distinguishable"}
-    assert "with 3 and 3 seeds no difference can be told from chance; run 5 or more each" in comparison_table([pair])
+    assert (
+        "Not distinguishable: with 3 and 3 seeds a measure that alone differs cannot be told from chance\n"
+        "among 2; run 5 or more each."
+    ) in comparison_table([pair])
+    assert compare_groups(group("a", "a", 5, 1.0), group("b", "b", 5, 100.0)).can_differ
     assert "A median [least, greatest]" in comparison_table([pair])
-    pair = compare_groups(group("a", "a", 5, 1.0), group("b", "b", 6, 100.0))
-    assert pair.can_differ
-    assert "A median [least, greatest]  B median [95 %]" in re.sub("   *", "  ", comparison_table([pair]))
+    uneven = compare_groups(group("a", "a", 5, 1.0), group("b", "b", 6, 100.0))
+    assert "A median [least, greatest]  B median [95 %]" in re.sub("   *", "  ", comparison_table([uneven]))
+
+
+def alone(n: int, measures: int, b_of_all: float = 1.0) -> Pair:
+    """Two sets of ``n`` runs that differ in the first of some counts, and in the others by ``b_of_all``."""
+    sides = []
+    for label, factor in (("a", 1.0), ("b", b_of_all)):
+        values = {}
+        for i in range(measures):
+            stream = Streams("alone").stream(f"{label}/{i}" if factor == 1.0 else f"a/{i}")
+            values[f"connections.closed.{1000 + i}"] = [factor * (1 + stream.uniform()) for _ in range(n)]
+        if label == "b":
+            values["connections.closed.1000"] = [1000 + seed for seed in range(n)]
+        sides.append(Group(label=label, parameters={}, seeds=list(range(n)), values=values, metrics=[]))
+    return compare_groups(*sides)
+
+
+def first(pair: Pair) -> str:
+    return next(c.verdict for c in pair.comparisons if c.measure == "connections.closed.1000")
+
+
+@pytest.mark.parametrize(("measures", "needed"), [(1, 4), (6, 5), (7, 6), (23, 6), (24, 7)])
+def test_so_many_seeds_as_the_advice_names_must_show_a_measure_that_alone_differs(measures: int, needed: int) -> None:
+    few, enough = alone(needed - 1, measures), alone(needed, measures)
+    assert (few.can_differ, few.seeds_needed, first(few)) == (False, needed, "not distinguishable")
+    assert (enough.can_differ, enough.seeds_needed, first(enough)) == (True, needed, "higher")
+    told = comparison_table([few])
+    assert "no measure differs" not in told
+    assert f"among {measures}; run {needed} or more each." in told
+    as_json = comparison_json([few, enough])["pairs"]
+    assert [(pair["enough_seeds"], pair["seeds_needed"]) for pair in as_json] == [(False, needed), (True, needed)]
+
+
+def test_many_measures_that_differ_together_are_told_by_fewer_seeds_with_what_is_still_hidden() -> None:
+    pair = alone(5, 20, b_of_all=1000.0)
+    assert {comparison.verdict for comparison in pair.comparisons} == {"higher"}
+    assert not pair.can_differ
+    assert comparison_table([pair]).endswith(
+        "B differs from A in 20 of 20 measures; the others (~) are not distinguishable.\n"
+        "But with 5 and 5 seeds a measure that alone differs cannot be told from chance\n"
+        "among 20; run 6 or more each.\n"
+    )
+
+
+def test_a_measure_that_is_the_same_in_every_run_does_not_ask_for_more_seeds() -> None:
+    values = {f"connections.closed.{1000 + i}": [7.0] * 4 for i in range(19)}
+    sides = [
+        Group(
+            label=x,
+            parameters={},
+            seeds=list(range(4)),
+            values={**values, "messages.sent": [k] * 3 + [k + 1]},
+            metrics=[],
+        )
+        for x, k in (("a", 1.0), ("b", 9.0))
+    ]
+    pair = compare_groups(*sides)
+    assert (pair.asked, pair.can_differ) == (1, True)
+
+
+def test_more_measures_than_any_number_of_seeds_can_judge_are_told() -> None:
+    one = alone(5, 1)
+    pair = Pair(baseline=one.baseline, other=one.other, comparisons=one.comparisons * 1200, asked=1200)
+    assert (pair.can_differ, pair.seeds_needed) == (False, None)
+    assert "among 1200; these are too many measures for any number." in comparison_table([pair])
 
 
 def test_the_columns_are_as_wide_as_their_widest_cell_and_stand_apart() -> None:
@@ -115,6 +184,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep.run(SMALL, seeds="1-2", workers=0, out=root / "one")
     sweep.run(SMALL, seeds="1-2", vary={"relay.nodes": [1, 2]}, workers=0, out=root / "grid")
     sweep.run(SMALL, seeds="3-4", vary={"relay.nodes": [2, 3]}, workers=0, out=root / "shifted")
+    sweep.run(SMALL, seeds="1-2", settings=["duration=25s"], workers=0, out=root / "longer")
     sweep.run(SMALL, seeds="1", vary={"warm_up": ["0s", "1s"]}, workers=0, out=root / "other")
     return root
 
@@ -145,6 +215,61 @@ def test_sweeps_are_matched_by_their_parameters(folders: Path) -> None:
 def test_a_single_set_is_compared_with_every_combination(folders: Path) -> None:
     assert labels(folders, "one", "grid") == [("one", "grid (nodes=1)"), ("one", "grid (nodes=2)")]
     assert labels(folders, "a1", "b1", "one") == [("a1", "b1"), ("a1", "one")]
+
+
+def test_what_differs_in_what_was_run_is_told(folders: Path) -> None:
+    def told(*names: str) -> list[list[tuple[str, Any, Any]] | None]:
+        pairs = compare([folders / name for name in names])
+        return [
+            None if pair.differences is None else [(d.path, d.baseline, d.other) for d in pair.differences]
+            for pair in pairs
+        ]
+
+    assert told("a1", "b1") == [[("population.devices", 10, 12)]]
+    assert told("a1", "a2") == [[]]
+    assert told("grid") == [[("relay.nodes", 1, 2)]]
+    assert told("grid", "shifted") == [[]]
+    assert told("one", "longer") == [[("duration", "20s", "25s")]]
+    assert told("longer", "b1") == [[("duration", "25s", "20s"), ("population.devices", 10, 12)]]
+    assert "\n   duration  A 20s, B 25s\n" in comparison_table(compare([folders / "one", folders / "longer"]))
+    assert "\n   the same experiment on both sides\n" in comparison_table(compare([folders / "a1", folders / "a2"]))
+
+
+def test_of_many_differences_the_first_are_shown_and_all_are_in_the_json() -> None:
+    a, b = group("a", "a", 8, 100.0), group("b", "b", 8, 150.0)
+    assert "\n   what was run is not known of both" in comparison_table([compare_groups(a, b)])
+    a.experiment = {"relay": {f"k{i}": 1 for i in range(10)}, "faults": [{"at": "10s", "do": "reset_connections"}]}
+    b.experiment = {"relay": {f"k{i}": 2 for i in range(10)}}
+    pair = compare_groups(a, b)
+    lines = comparison_table([pair]).splitlines()[2:11]
+    assert lines[0] == '   faults    A [{"at":"10s","do":"reset_conn…, B –'
+    assert lines[1] == "   relay.k0  A 1, B 2"
+    assert lines[8] == "   and 3 more settings; --json has all"
+    assert len(comparison_json([pair])["pairs"][0]["differences"]) == 11
+
+
+def test_a_folder_whose_experiment_this_version_cannot_read_is_compared_all_the_same(
+    folders: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folders / "longer", tmp_path / "old")
+    (tmp_path / "old/experiment.yaml").write_text("gone: 1\n")
+    (pair,) = compare([folders / "one", tmp_path / "old"])
+    assert pair.comparisons
+    assert pair.differences is None
+
+
+def test_the_same_run_on_both_sides_is_told_and_nothing_else_is_refused(folders: Path) -> None:
+    for names in (("a1", "one"), ("one", "a2"), ("a1", "a2", "one")):
+        with pytest.raises(CompareError, match=r"seed [12] is the same run in both; give runs of other seeds"):
+            compare([folders / name for name in names])
+    pairs = compare([folders / "one", folders / "grid"])
+    assert [pair.shared for pair in pairs] == [[1, 2], []]
+    assert "\n   seeds 1-2: the same runs in A and B, which tell nothing\n" in comparison_table(pairs)
+
+
+def test_a_file_in_place_of_a_folder_is_told_as_such(folders: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"results\.json: is a file; give the folder of a run or sweep"):
+        compare([folders / "a1", folders / "a1" / "results.json"])
 
 
 def test_what_cannot_be_compared_is_refused(folders: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests.sweep.sweep_support import SMALL
@@ -103,6 +106,69 @@ def test_every_fault_of_the_sweep_section_is_told_with_its_place() -> None:
     assert "f.yaml:3:10: `sweep.seeds` must be a range" in told
     assert "`sweep.vary.a` must be a list" in told
     assert "given by --seeds" in told
+
+
+def test_a_fault_of_a_value_is_told_where_the_file_has_it_whichever_command_asks(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from zentalk_sim.cli import errors, zsim
+
+    path = tmp_path / "f.yaml"
+    path.write_text(
+        "name: f\nduration: 9s\nsweep:\n  seeds: 1-2\n  vary:\n    nope.x: [3, 4]\n    relay.nodes: [2, none]\n"
+        "    relay..nodes: [1]\n"
+    )
+    told = (
+        f"{path}:6:5: unknown key `nope`\n"
+        f"{path}:7:22: `relay.nodes` must be a whole number, not `none`\n"
+        f"{path}:8:5: the path must be keys with dots between, such as population.devices\n"
+    )
+    for command in ("sweep", "validate"):
+        assert errors.run(zsim, [command, str(path)], "zsim") == 2
+        assert capfd.readouterr().err == told
+    with pytest.raises(FileFaults, match=r"^vary nope\.x: unknown key `nope`$"):
+        sweep.plan(SMALL, seeds="1", vary={"nope.x": [3, 4]})
+
+
+def test_a_file_that_sweeps_users_does_not_keep_its_devices() -> None:
+    laid = sweep.plan({**SMALL, "sweep": {"seeds": 1, "vary": {"population.users": [3, 4]}}})
+    assert [experiment.population.devices for experiment in laid.experiments] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"), [([1, 2], [1, 2]), (range(1, 3), [1, 2]), (3, [3]), ("1-2", [1, 2]), ((4, 2), [4, 2])]
+)
+def test_seeds_of_a_call_may_be_numbers(seeds: Any, expected: list[int]) -> None:
+    assert sweep.plan(SMALL, seeds=seeds).seeds == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seeds": [1.5]}, "--seeds: `1.5` names no seeds"),
+        ({"seeds": []}, "--seeds: `` names no seeds"),
+        ({"seeds": [1, 1]}, "--seeds: `1,1` names seed 1 twice"),
+        ({"seeds": -3}, "--seeds: `-3` names no seeds"),
+        ({"vary": {"relay.nodes": 3}}, r"vary relay.nodes: must be a list of values, such as \[3\]"),
+        ({"vary": {"client.backoff.policy": "spec"}}, r"must be a list of values, such as \['spec'\]"),
+        ({"vary": {"relay.nodes": []}}, "vary relay.nodes: has no values"),
+        ({"vary": {"relay.nodes": [1j]}}, "`1j` is no plain value"),
+        ({"workers": -1}, "workers: must be a number of processes, or 0 to run in this one, not -1"),
+    ],
+)
+def test_a_call_that_cannot_be_taken_is_told_why(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(FileFaults, match=message):
+        sweep.run(SMALL, **{"seeds": "1", "workers": 0, **arguments})
+
+
+def test_two_texts_of_one_value_are_refused_where_no_combination_tells_them_apart() -> None:
+    expected = (
+        "^-S duration=20s,30s,20000ms: `20s` and `20000ms` are the same value; it would give the same runs twice$"
+    )
+    with pytest.raises(FileFaults, match=expected):
+        sweep.plan(SMALL, seeds="1", settings=["relay.nodes=1,2", "duration=20s,30s,20000ms"])
+    with pytest.raises(FileFaults, match=r"^experiment: `1` and `0x1` are the same value"):
+        sweep.plan({**SMALL, "sweep": {"seeds": 1, "vary": {"relay.nodes": [1, "0x1"]}}})
 
 
 def test_a_plan_has_every_combination_with_every_seed() -> None:

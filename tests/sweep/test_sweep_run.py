@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,9 +18,9 @@ import pytest
 
 from tests.sweep.sweep_support import SMALL
 from zentalk_sim.experiment import run as run_one
-from zentalk_sim.experiment import sweep, sweep_cell
+from zentalk_sim.experiment import sweep, sweep_cell, sweep_engines, sweep_worker
 from zentalk_sim.experiment.sweep import OtherSweep, SweepFailed, plan, run_plan
-from zentalk_sim.experiment.sweep_cell import Cell, CellError, read_cell
+from zentalk_sim.experiment.sweep_cell import Cell, CellError, CellResult, read_cell
 from zentalk_sim.experiment.sweep_engines import LocalProcesses, Outcome, Task, in_process, worker_environment
 from zentalk_sim.model.compiled import SWITCH
 from zentalk_sim.report import RunFolderError, load
@@ -91,6 +93,34 @@ def test_a_worker_must_ask_for_the_compiled_form_before_it_imports_any_of_its_mo
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
     )
     assert found.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("checks", [["ledgers"], ["requirements"]])
+def test_a_cell_that_needs_sources_has_a_process_of_its_own_where_compiled_modules_are(
+    checks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    class Told(LocalProcesses):
+        def __init__(self, workers: int) -> None:
+            super().__init__(workers)
+            started.append(workers)
+
+    laid = plan({**SMALL, "checks": checks}, seeds="1", settings=["duration=5s", "faults=[]"])
+    mapping = laid.mapping(laid.cells[0])
+    alone = sweep_worker.run_there(mapping, False)
+    assert isinstance(alone, CellResult)
+    monkeypatch.setattr(sweep_worker, "_is_compiled", True)
+    monkeypatch.setattr(sweep_engines, "LocalProcesses", Told)
+    found = sweep_worker.run_there(mapping, False)
+    assert isinstance(found, CellResult)
+    assert (found.key, found.summary) == (laid.cells[0].key, alone.summary)
+    assert started == ([1] if checks == ["requirements"] else [])
+
+
+def test_no_processes_are_refused() -> None:
+    with pytest.raises(ValueError, match="-1 processes can run nothing"):
+        LocalProcesses(-1)
 
 
 def test_processes_give_the_same_table_byte_for_byte(study: Sweep, tmp_path: Path) -> None:
@@ -188,13 +218,40 @@ def test_a_changed_experiment_is_refused_with_what_changed(tmp_path: Path) -> No
 def test_cells_of_another_version_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     laid = plan(SMALL, seeds="1-2")
     run_plan(laid, in_process, folder=tmp_path)
+    here = sweep_cell.code_fingerprint()
     for module in (sweep, sweep_cell):
         monkeypatch.setattr(module, "code_fingerprint", lambda: "9.9.9+other")
     told: list[str] = []
     engine = Counting()
     run_plan(laid, engine, folder=tmp_path, note=told.append)
     assert engine.ran == 2
-    assert told == ["2 cells were made by another version of zentalk-sim and are run again"]
+    made = "2 cells were made by other code or libraries"
+    assert told == [f"{made} ({here}, now 9.9.9+other) and are run again"]
+
+
+@pytest.mark.parametrize("name", ["msgspec", "numpy", "rbloom", "simpy", "python"])
+def test_what_another_version_of_a_library_or_of_python_made_is_not_ours(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_library = importlib.metadata.version
+    here = sweep_cell.code_fingerprint.__wrapped__()
+    assert here == sweep_cell.code_fingerprint()
+    if name == "python":
+        monkeypatch.setattr(platform, "python_version_tuple", lambda: ("9", "9", "9"))
+    else:
+        monkeypatch.setattr(importlib.metadata, "version", lambda of: "9.9.9" if of == name else of_library(of))
+    there = sweep_cell.code_fingerprint.__wrapped__()
+    assert (there == here, "9.9" in there) == (False, True)
+
+
+def test_cells_that_come_to_the_same_run_are_run_once(tmp_path: Path) -> None:
+    axes = ["population.devices=4,6", "relay.nodes=1,2"]
+    laid = plan(SMALL, seeds="1-2", settings=axes)
+    laid.cells[2:4] = [Cell(cell.key, 1, cell.seed) for cell in laid.cells[:2]]
+    engine = Counting()
+    done: list[tuple[int, int]] = []
+    outcome = run_plan(laid, engine, folder=tmp_path, progress=lambda *at: done.append(at))
+    assert (engine.ran, done[-1], len(outcome.sweep.cells)) == (6, (6, 6), 8)
 
 
 def test_a_damaged_cell_is_run_again(tmp_path: Path) -> None:

@@ -82,20 +82,26 @@ def _run(laid: Plan, folder: Path, workers: int | None, scheduler: str | None) -
             engine = LocalProcesses(workers or sweep.available_cores())
         return sweep.run_plan(laid, engine, folder=folder, progress=progress.show, note=progress.note)
     except KeyboardInterrupt:
-        progress.clear()
-        done, total = progress.done, len(laid.cells)
-        click.echo(f"{done} of {total} cells are kept in {folder}; the same command goes on from there", err=True)
+        progress.note(_kept(progress.done, laid, folder))
         raise
-    except (sweep.OtherSweep, EngineError) as error:
+    except EngineError as error:
+        # Where the cluster went away amid the sweep, what is done is not lost.
+        kept = f"\n{_kept(progress.done, laid, folder)}" if progress.done else ""
+        raise InvalidFile(f"{error}{kept}") from None
+    except sweep.OtherSweep as error:
         raise InvalidFile(str(error)) from None
     except sweep.SweepFailed as error:
         progress.clear()
         _tell(error.failures)
-        raise RuntimeError(f"{len(error.failures)} of {len(laid.cells)} cells failed; the others are kept") from None
+        raise RuntimeError(f"{len(error.failures)} of {laid.runs} cells failed; the others are kept") from None
     except OSError as error:
         raise InvalidFile(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     finally:
         progress.clear()
+
+
+def _kept(done: int, laid: Plan, folder: Path) -> str:
+    return f"{done} of {laid.runs} cells are kept in {folder}; the same command goes on from there"
 
 
 def _tell(failures: list[tuple[str, CellError]]) -> None:

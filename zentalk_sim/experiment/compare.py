@@ -2,13 +2,16 @@
 
 What is compared are sets of runs that differ in nothing but their seed: a combination of a sweep, or run folders of
 one experiment, which are pooled. The first is the baseline. A verdict of `lower` or `higher` needs a difference that
-chance does not make (``report.sweep_statistics``); where the seeds are too few to tell, none is given.
+chance does not make (``report.sweep_statistics``); where the seeds are too few to tell, none is given. Beside it stands
+what differs in what was run.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Mapping, Sequence
-from math import comb
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,7 +19,9 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from zentalk_sim.experiment.differences import differences
 from zentalk_sim.experiment.metrics import CENSORED
+from zentalk_sim.files import yaml
 from zentalk_sim.report.metrics import metric_order
 from zentalk_sim.report.run import Run, load
 from zentalk_sim.report.summary import shown_counts
@@ -32,6 +37,11 @@ from zentalk_sim.report.sweep_statistics import (
 
 STATISTICS: Final = ("p50", "p99", CENSORED)
 """What is compared of each metric; fewer measures make a stronger test."""
+
+_PROSE: Final = ("seed", "description", "question", "expectation")
+"""Keys of an experiment that make no two sets differ."""
+_ENOUGH: Final = range(2, 13)
+"""Where a number of seeds that suffices is looked for: beyond, the test that is drawn grows no finer."""
 
 Verdict = Literal["not distinguishable", "lower", "higher"]
 
@@ -49,6 +59,18 @@ class Group(Struct, kw_only=True):
     values: dict[str, list[float]]
     """Measure → one value per run that has one."""
     metrics: list[str]
+    digests: list[str] = []
+    """Of each run, in the order of the seeds."""
+    experiment: dict[str, Any] | None = None
+    """What was run, resolved, without its seed; None where that is not known."""
+
+
+class Difference(Struct, frozen=True):
+    """A setting in which two sets of runs differ; None where one has no such key."""
+
+    path: str
+    baseline: Any
+    other: Any
 
 
 class Comparison(Struct, kw_only=True):
@@ -75,17 +97,56 @@ class Pair(Struct, kw_only=True):
     other: Group
     comparisons: list[Comparison]
 
+    asked: int
+    """How many of them were judged together: those that are not the same in every run."""
+
     @property
     def can_differ(self) -> bool:
-        """Whether so many seeds could show any difference at all."""
-        n, m = len(self.baseline.seeds), len(self.other.seeds)
-        return 2 / comb(n + m, n) <= FALSE_DISCOVERY
+        """Whether so many seeds could show the difference of a measure that alone differs, among so many judged."""
+        return _least_p(len(self.baseline.seeds), len(self.other.seeds)) <= FALSE_DISCOVERY / max(self.asked, 1)
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """Seeds a side that could, whichever of the measures are judged; None where there are too many measures."""
+        bound = FALSE_DISCOVERY / max(len(self.comparisons), 1)
+        return next((n for n in _ENOUGH if _least_p(n, n) <= bound), None)
+
+    @property
+    def differences(self) -> list[Difference] | None:
+        """What differs in what was run; None where it is not known."""
+        mine, theirs = self.baseline.experiment, self.other.experiment
+        if mine is None or theirs is None:
+            return None
+        return [Difference(*found) for found in differences(mine, theirs)]
+
+    @property
+    def shared(self) -> list[int]:
+        """Seeds whose run is one and the same on both sides."""
+        theirs = set(zip(self.other.seeds, self.other.digests, strict=False))
+        mine = zip(self.baseline.seeds, self.baseline.digests, strict=False)
+        return [seed for seed, digest in mine if (seed, digest) in theirs]
+
+    @property
+    def is_one_set(self) -> bool:
+        """Whether one side has no run that the other has not."""
+        return len(self.shared) == min(len(self.baseline.seeds), len(self.other.seeds))
+
+
+@cache
+def _least_p(n: int, m: int) -> float:
+    """The p-value of sets as far apart as sets can be, by the very test that judges."""
+    return rank_sum_p(range(n), range(n, n + m))
 
 
 def compare(paths: Sequence[str | PathLike[str]]) -> list[Pair]:
     """Compare the runs and sweeps kept in folders. Raises CompareError, ``report.RunFolderError``."""
     sources = _sources([Path(path) for path in paths])
-    return [compare_groups(baseline, other) for baseline, other in _pairs(sources)]
+    pairs = [compare_groups(baseline, other) for baseline, other in _pairs(sources)]
+    if all(pair.is_one_set for pair in pairs):
+        a, b = pairs[0].baseline.label, pairs[0].other.label
+        same = f"seed {pairs[0].shared[0]} is the same run in both"
+        raise CompareError(f"{a} and {b}: {same}; give runs of other seeds or of another experiment")
+    return pairs
 
 
 def compare_groups(baseline: Group, other: Group) -> Pair:
@@ -118,7 +179,7 @@ def compare_groups(baseline: Group, other: Group) -> Pair:
                 verdict=_verdict(a, b) if differs else "not distinguishable",
             )
         )
-    return Pair(baseline=baseline, other=other, comparisons=comparisons)
+    return Pair(baseline=baseline, other=other, comparisons=comparisons, asked=len(asked))
 
 
 def _verdict(a: Sequence[float], b: Sequence[float]) -> Verdict:
@@ -201,12 +262,15 @@ def _pool(runs: Sequence[tuple[Path, Run]]) -> Group:
         seeds=seeds,
         values=_values(frame, sweep_like),
         metrics=list(dict.fromkeys(name for _, run in runs for name in run.summary["metrics"])),
+        digests=[run.results.digest for _, run in runs],
+        experiment=_what_ran(runs[0][1].results.experiment, runs[0][1].results.source),
     )
 
 
 def _sweep_groups(path: Path, sweep: Sweep) -> list[Group]:
     groups = []
-    for combination, rows in sweep.groups():
+    experiments = _experiments(path, sweep)
+    for number, (combination, rows) in enumerate(sweep.groups()):
         label = f"{path}" + (f" ({combination_text(combination)})" if combination else "")
         groups.append(
             Group(
@@ -215,9 +279,34 @@ def _sweep_groups(path: Path, sweep: Sweep) -> list[Group]:
                 seeds=[int(seed) for seed in rows["seed"]],
                 values=_values(rows, sweep.measures),
                 metrics=sweep.metrics,
+                digests=list(rows["digest"]),
+                experiment=experiments[number] if experiments else None,
             )
         )
     return groups
+
+
+def _experiments(path: Path, sweep: Sweep) -> list[dict[str, Any]] | None:
+    """What each combination of a sweep ran, resolved anew; None where this version cannot read it."""
+    from zentalk_sim.experiment import loader, writer
+
+    found = []
+    try:
+        tree = yaml.load(path / "experiment.yaml")
+        for combination in sweep.meta.combinations:
+            values = {
+                name: value if isinstance(value, str) else json.dumps(value) for name, value in combination.items()
+            }
+            texts = [f"{name}={text}" for name, text in {**sweep.meta.settings, **values}.items()]
+            built = loader.read(copy.deepcopy(tree), [*texts, "seed=1"])
+            found.append(_what_ran(writer.to_mapping(built), "simulation"))
+    except yaml.FileFaults:
+        return None
+    return found
+
+
+def _what_ran(experiment: Mapping[str, Any], source: str) -> dict[str, Any]:
+    return {"source": source} | {key: value for key, value in experiment.items() if key not in _PROSE}
 
 
 def _values(frame: Any, measures: Sequence[str]) -> dict[str, list[float]]:

@@ -54,7 +54,7 @@ def from_text(text: str, source: str = "experiment.yaml") -> Experiment:
 
 def read(
     tree: Located,
-    settings: Iterable[str] = (),
+    settings: Iterable[str | overrides.Setting] = (),
     *,
     options: Mapping[str, tuple[str, Any]] | None = None,
     set_aside: list[str] | None = None,
@@ -93,12 +93,13 @@ def _set_sweep_aside(tree: Located, reader: Reader, set_aside: list[str] | None)
         reader.faults += found.faults
 
 
-def _attempt(reader: Reader, tree: Located, text: str) -> None:
+def _attempt(reader: Reader, tree: Located, text: str | overrides.Setting) -> None:
+    path = text.partition("=")[0] if isinstance(text, str) else text.path
     try:
-        before = _plain_at(tree, "population", "users") if text.startswith("population.devices=") else None
+        before = _plain_at(tree, "population", "users") if path == "population.devices" else None
         overrides.apply(tree, text)
         population = tree.data.get("population")
-        if text.startswith("population.users=") and population is not None:
+        if path == "population.users" and population is not None:
             population.data.pop("devices", None)
         if before is not None and population is not None:
             population.data.pop("users", None)

@@ -7,6 +7,8 @@ whether it exists is the reader's question, which then answers with the option a
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from zentalk_sim.experiment.keys import key_of
 from zentalk_sim.files.yaml import Fault, FileFaults, Located, Origin, parse_value
 
@@ -14,8 +16,23 @@ _OPEN_KEYS = ("thresholds",)
 """Mappings whose keys have dots themselves: the rest of a path is one key."""
 
 
-def apply(tree: Located, text: str) -> None:
+class Setting(NamedTuple):
+    """What sets a key as ``-S`` does and is no option: a value of a file's ``sweep.vary``."""
+
+    path: str
+    value: Located
+    origin: Origin
+    """Where the path stands."""
+
+
+def apply(tree: Located, text: str | Setting) -> None:
     """Set in ``tree`` what the option's ``text`` says. Raises FileFaults where it cannot be read."""
+    if isinstance(text, Setting):
+        parts = text.path.split(".")
+        if not all(parts):
+            raise _refused(text.origin, "the path must be keys with dots between, such as population.devices")
+        put(tree, parts, text.value, text.origin)
+        return
     label = f"-S {text}" if len(text) <= 80 else f"-S {text[:77]}…"
     path, equals, value = text.partition("=")
     path = path.strip()
@@ -27,16 +44,16 @@ def apply(tree: Located, text: str) -> None:
     put(tree, parts, parse_value(value, label), label)
 
 
-def put(tree: Located, parts: list[str], value: Located, label: str) -> None:
+def put(tree: Located, parts: list[str], value: Located, label: str | Origin) -> None:
     """Set ``value`` at the path ``parts`` of ``tree``. Raises FileFaults, at ``label``."""
-    origin = Origin(label)
+    origin = label if isinstance(label, Origin) else Origin(label)
     at = tree
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
         done = ".".join(parts[:depth])
         if isinstance(at.data, list):
             if not part.isdigit() or int(part) >= len(at.data):
-                raise _refused(label, f"`{done}` is a list of {len(at.data)}; name an item by its number from 0")
+                raise _refused(origin, f"`{done}` is a list of {len(at.data)}; name an item by its number from 0")
             if last:
                 at.data[int(part)] = value
                 return
@@ -61,5 +78,5 @@ def put(tree: Located, parts: list[str], value: Located, label: str) -> None:
         at = at.data[part]
 
 
-def _refused(label: str, message: str) -> FileFaults:
-    return FileFaults([Fault(Origin(label), message)])
+def _refused(label: str | Origin, message: str) -> FileFaults:
+    return FileFaults([Fault(label if isinstance(label, Origin) else Origin(label), message)])

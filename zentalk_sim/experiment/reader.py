@@ -249,7 +249,8 @@ class Reader:
             return f"`{path}.{key}` cannot be set: {why}"
         right = list(by_key) + ([kind.tag_field] if kind.tag_field else [])
         extra = EXTRA_KEYS.get(kind.cls.__name__, ())
-        end = suggestion(key, [*right, *extra, *by_key.values()])
+        # A key may be its field's own name, too; each is told once.
+        end = suggestion(key, dict.fromkeys([*right, *extra, *by_key.values()]))
         if not end.startswith("; did"):
             end = self._elsewhere(key) or end
         return f"unknown key `{key}`{f' in `{path}`' if path else ''}{end}"

@@ -11,7 +11,6 @@ that asks for more seeds or values runs only what is new. What other code or ano
 from __future__ import annotations
 
 import copy
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from zentalk_sim.experiment import loader, writer
+from zentalk_sim.experiment.differences import differences
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.experiment.sweep_cell import (
     Cell,
@@ -39,12 +39,13 @@ from zentalk_sim.experiment.sweep_engines import Engine, LocalProcesses, in_proc
 from zentalk_sim.experiment.sweep_grid import (
     MAX_CELLS,
     Axis,
+    axes_of,
     combinations,
     format_seeds,
-    make_axis,
     merged,
     parse_axis,
-    parse_seeds,
+    refuse_same_values,
+    seeds_of,
     take_section,
 )
 from zentalk_sim.files import yaml
@@ -100,6 +101,11 @@ class Plan(Struct, kw_only=True):
         return self.experiments[0].name
 
     @property
+    def runs(self) -> int:
+        """How many runs it takes: cells that come to the same experiment and seed are one."""
+        return len({cell.key for cell in self.cells})
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What makes it the same sweep, whatever the seeds and values asked for this time."""
         settings = [f"{axis.path}={axis.texts[0]}" for axis in self.fixed]
@@ -135,18 +141,20 @@ class Outcome(Struct):
 def plan(
     experiment: str | PathLike[str] | Mapping[str, Any],
     *,
-    seeds: str | None = None,
+    seeds: str | int | Iterable[int] | None = None,
     settings: Iterable[str] = (),
-    vary: Mapping[str, Sequence[Any]] | None = None,
+    vary: Mapping[str, Iterable[Any]] | None = None,
 ) -> Plan:
     """Lay out a sweep. ``settings`` are texts of ``-S``; ``vary`` says the same as data: path → values.
+
+    ``seeds`` are a text such as ``1-20``, numbers, or one number: that seed.
 
     Raises FileFaults with every fault, of the file or of any combination.
     """
     tree = _tree(experiment)
     section = take_section(tree)
-    axes = merged(section.axes, [*map(parse_axis, settings), *_axes(vary or {})])
-    chosen = _seeds(seeds if seeds is not None else section.seeds)
+    axes = merged(section.axes, [*map(parse_axis, settings), *axes_of(vary or {})])
+    chosen = seeds_of(seeds if seeds is not None else section.seeds)
     varying = [axis for axis in axes if axis.varies]
     fixed = [axis for axis in axes if not axis.varies]
     count = len(chosen)
@@ -167,9 +175,9 @@ def plan(
     faults: dict[str, Fault] = {}
     for choice in combinations(varying):
         at = {axis.path: number for axis, number in zip(varying, choice, strict=True)}
-        texts = [f"{axis.path}={axis.texts[at.get(axis.path, 0)]}" for axis in axes]
+        given = [axis.setting(at.get(axis.path, 0)) for axis in axes]
         try:
-            built = loader.read(copy.deepcopy(tree), texts, options={"seed": ("--seeds", chosen[0])})
+            built = loader.read(copy.deepcopy(tree), given, options={"seed": ("--seeds", chosen[0])})
         except FileFaults as found:
             faults.update({str(fault): fault for fault in found.faults})
             continue
@@ -178,6 +186,7 @@ def plan(
         laid.mappings.append(writer.to_mapping(built))
     if faults:
         raise FileFaults(list(faults.values()))
+    refuse_same_values(varying, [cell_key(mapping) for mapping in laid.mappings])
     for number in range(len(laid.experiments)):
         for seed in chosen:
             laid.cells.append(Cell(cell_key({**laid.mappings[number], "seed": seed}), number, seed))
@@ -187,17 +196,20 @@ def plan(
 def run(
     experiment: str | PathLike[str] | Mapping[str, Any],
     *,
-    seeds: str | None = None,
-    vary: Mapping[str, Sequence[Any]] | None = None,
+    seeds: str | int | Iterable[int] | None = None,
+    vary: Mapping[str, Iterable[Any]] | None = None,
     settings: Iterable[str] = (),
     workers: int | None = None,
     out: str | PathLike[str] | None = None,
 ) -> Sweep:
     """Run a sweep from Python: in memory, or kept in (and resumed from) the folder ``out``.
 
-    ``workers`` are processes of this machine, by default as many as it has cores; 0 runs in this process. Raises
-    FileFaults, OtherSweep, SweepFailed.
+    ``seeds`` are as in ``plan``. ``workers`` are processes of this machine, by default as many as it has cores; 0 runs
+    in this process. Raises FileFaults, OtherSweep, SweepFailed.
     """
+    if workers is not None and (not isinstance(workers, int) or workers < 0):
+        message = f"must be a number of processes, or 0 to run in this one, not {workers!r}"
+        raise FileFaults([Fault(Origin("workers"), message)])
     laid = plan(experiment, seeds=seeds, settings=settings, vary=vary)
     count = available_cores() if workers is None else workers
     engine: Engine = LocalProcesses(count) if count else in_process
@@ -220,11 +232,11 @@ def run_plan(
     began_s = time.perf_counter()
     found = {} if folder is None else _kept(laid, folder, note)
     kept = len(found)
-    tasks = [(cell, laid.mapping(cell)) for cell in laid.cells if cell.key not in found]
+    tasks = list({c.key: (c, laid.mapping(c)) for c in laid.cells if c.key not in found}.values())
     # The longest first, so that no worker is left with a long one while the others have nothing to do.
     tasks.sort(key=lambda task: -_effort(laid.experiments[task[0].combination]))
     failures: list[tuple[str, CellError]] = []
-    progress(kept, len(laid.cells))
+    progress(kept, laid.runs)
     if tasks:
         with closing(engine(tasks)) as outcomes:
             for cell, result in outcomes:
@@ -234,7 +246,7 @@ def run_plan(
                 if folder is not None:
                     write_cell(folder / CELLS, result)
                 found[cell.key] = result
-                progress(len(found), len(laid.cells))
+                progress(len(found), laid.runs)
     if failures:
         raise SweepFailed(failures)
     results = [found[cell.key] for cell in laid.cells]
@@ -297,26 +309,6 @@ def _tree(experiment: str | PathLike[str] | Mapping[str, Any]) -> Located:
     return yaml.load(Path(experiment))
 
 
-def _axes(vary: Mapping[str, Sequence[Any]]) -> list[Axis]:
-    axes = []
-    for path, values in vary.items():
-        texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
-        if not texts:
-            raise FileFaults([Fault(Origin(f"vary {path}"), "has no values")])
-        axes.append(make_axis(path, texts, f"vary {path}"))
-    return axes
-
-
-def _seeds(text: str | None) -> list[int]:
-    if text is None:
-        message = "say which seeds to run, such as --seeds 1-20, or `sweep: {seeds: 1-20}` in the file"
-        raise FileFaults([Fault(Origin("--seeds"), message)])
-    try:
-        return parse_seeds(text)
-    except ValueError as error:
-        raise FileFaults([Fault(Origin("--seeds"), str(error))]) from None
-
-
 def _effort(experiment: Experiment) -> int:
     return experiment.population.devices * experiment.duration_us
 
@@ -338,12 +330,13 @@ def _kept(laid: Plan, folder: Path, note: Callable[[str], None]) -> dict[str, Ce
         (folder / "experiment.yaml").write_text(yaml.dump(laid.source), encoding="utf-8")
         _write_meta(path, {"identity": identity, "meta": None})
     elif before.get("identity") != identity:
-        where = ", ".join(_differences(before.get("identity") or {}, identity)[:6])
+        paths = [path for path, _, _ in differences(before.get("identity") or {}, identity)]
+        where = ", ".join(path.removeprefix("experiment.") for path in paths[:6])
         raise OtherSweep(
             f"{folder}: holds a sweep of another experiment (differs in {where}); give another --out, or remove it"
         )
     (folder / CELLS).mkdir(exist_ok=True)
-    found, others, code = {}, 0, code_fingerprint()
+    found, others, code = {}, [], code_fingerprint()
     for cell in laid.cells:
         result = read_cell(folder / CELLS, cell.key)
         if result is None:
@@ -351,23 +344,13 @@ def _kept(laid: Plan, folder: Path, note: Callable[[str], None]) -> dict[str, Ce
         if result.code == code:
             found[cell.key] = result
         else:
-            others += 1
+            others.append(result.code)
     if others:
-        note(f"{others} cells were made by another version of zentalk-sim and are run again")
+        made = f"{len(others)} cells were made by other code or libraries"
+        note(f"{made} ({others[0]}, now {code}) and are run again")
     if found:
-        note(f"{len(found)} of {len(laid.cells)} cells are there already")
+        note(f"{len(found)} of {laid.runs} cells are there already")
     return found
-
-
-def _differences(before: Any, now: Any, path: str = "") -> list[str]:
-    """Paths at which two plain trees differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        found = []
-        for key in sorted({*before, *now}):
-            inner = f"{path}.{key}" if path else str(key)
-            found += _differences(before.get(key), now.get(key), inner)
-        return found
-    return [] if before == now else [path.removeprefix("experiment.")]
 
 
 def _write(laid: Plan, outcome: Outcome, folder: Path) -> None:

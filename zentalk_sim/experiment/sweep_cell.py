@@ -26,6 +26,8 @@ _NOT_CODE: Final = (
     *("plots", "plot_data", "cause_plots", "cdf_plots", "time_plots", "detail_", "html", "narrative", "style"),
 )
 """Beginnings of the names of files in them that no result depends on."""
+_LIBRARIES: Final = ("msgspec", "numpy", "rbloom", "simpy")
+"""Those that a run's results are computed with."""
 
 
 class Cell(Struct, frozen=True):
@@ -61,7 +63,13 @@ def cell_key(mapping: Mapping[str, Any]) -> str:
 
 @cache
 def code_fingerprint() -> str:
-    """Version and hash of the code that decides a run's results: results of other code are not mixed with ours."""
+    """What decides a run's results beside its experiment: version and hash of our code, versions of what it runs on.
+
+    Results of another are not mixed with ours.
+    """
+    import platform
+    from importlib.metadata import version
+
     import zentalk_sim
 
     root = Path(zentalk_sim.__file__).parent
@@ -70,7 +78,10 @@ def code_fingerprint() -> str:
         for path in sorted((root / room).glob("*.py")):
             if not path.name.startswith(_NOT_CODE):
                 found.update(f"{room}/{path.name}".encode() + b"\0" + path.read_bytes())
-    return f"{zentalk_sim.__version__}+{found.hexdigest()}"
+    # Of Python the minor version: its patches change no result.
+    language = platform.python_implementation().lower() + "-" + ".".join(platform.python_version_tuple()[:2])
+    libraries = " ".join(f"{name}-{version(name)}" for name in _LIBRARIES)
+    return f"{zentalk_sim.__version__}+{found.hexdigest()} {language} {libraries}"
 
 
 def run_cell(mapping: Mapping[str, Any]) -> CellResult:

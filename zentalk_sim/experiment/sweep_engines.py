@@ -7,13 +7,14 @@ which is tried again by another.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,6 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from zentalk_sim.experiment.sweep_cell import Cell, CellError, CellResult, code_fingerprint, run_cell
+from zentalk_sim.experiment.sweep_worker import run_there
 from zentalk_sim.model import compiled
 
 Task = tuple[Cell, dict[str, Any]]
@@ -34,6 +36,8 @@ MAX_DEATHS: Final = 3
 POLL_S: Final = 0.2
 """How often the wait for a result lets a signal through."""
 CONNECT_TIMEOUT_S: Final = 10
+WORKERS_POLL_S: Final = 1.0
+"""How long a cluster may give no result until it is asked whether it has workers at all."""
 
 
 class EngineError(Exception):
@@ -57,6 +61,8 @@ class LocalProcesses:
     """
 
     def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f"{workers} processes can run nothing")
         self.workers = workers
         self.pids: list[int] = []
         """Processes started, ended ones included."""
@@ -157,10 +163,14 @@ def worker_environment(tasks: Sequence[Task]) -> dict[str, str]:
 
     root = str(Path(zentalk_sim.__file__).parents[1])
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
-    # No cell keeps a trace, whatever its experiment says: a sweep has one table for all runs.
-    if any(compiled.needs_sources("none", mapping.get("checks", ())) for _, mapping in tasks):
+    if _need_sources(tasks):
         found[compiled.SWITCH] = "0"
     return found
+
+
+def _need_sources(tasks: Sequence[Task]) -> bool:
+    # No cell keeps a trace, whatever its experiment says: a sweep has one table for all runs.
+    return any(compiled.needs_sources("none", mapping.get("checks", ())) for _, mapping in tasks)
 
 
 def _ask(worker: subprocess.Popen[bytes], mapping: dict[str, Any]) -> CellResult | CellError | None:
@@ -220,19 +230,40 @@ class DaskCluster:
     def __call__(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         client = self._connect()
         futures: dict[Any, Cell] = {}
+        done: SimpleQueue[Any] = SimpleQueue()
+        with _quiet("distributed.client"):
+            try:
+                has_workers = self._has_workers(client, "yet")
+                code = code_fingerprint()
+                may_compile = not _need_sources(tasks) and os.environ.get(compiled.SWITCH) != "0"
+                for cell, mapping in tasks:
+                    # The key makes the scheduler give a cell to one worker only, and never an older code's result.
+                    key = f"zsim-{cell.key}-{code}"
+                    futures[client.submit(run_there, mapping, may_compile, key=key, pure=False)] = cell
+                for future in futures:
+                    future.add_done_callback(done.put)
+                for _ in tasks:
+                    while True:
+                        try:
+                            future = done.get(timeout=WORKERS_POLL_S)
+                            break
+                        except Empty:
+                            has_workers = self._has_workers(client, "left" if has_workers else "")
+                    yield futures[future], self._result(future, code)
+            finally:
+                client.cancel(list(futures), force=True)
+                client.close(timeout=POLL_S)
+
+    def _has_workers(self, client: Any, word: str) -> bool:
+        """Whether the cluster has workers; where it has none, a note that ends so, unless there is no ``word``."""
         try:
-            if not client.scheduler_info().get("workers"):
-                self._note(f"the scheduler at {self.address} has no workers yet; waiting for one")
-            code = code_fingerprint()
-            for cell, mapping in tasks:
-                # The key makes the scheduler give a cell to one worker only, and never an older code's result.
-                future = client.submit(run_cell, mapping, key=f"zsim-{cell.key}-{code}", pure=False)
-                futures[future] = cell
-            for future in self._distributed.as_completed(list(futures), loop=client.loop):
-                yield futures[future], self._result(future, code)
-        finally:
-            client.cancel(list(futures), force=True)
-            client.close(timeout=POLL_S)
+            found = bool(client.nthreads())
+        except OSError:
+            # The scheduler is gone: then the cells are, and tell it themselves.
+            return True
+        if not found and word:
+            self._note(f"the scheduler at {self.address} has no workers {word}; waiting for one")
+        return found
 
     def _connect(self) -> Any:
         try:
@@ -242,17 +273,34 @@ class DaskCluster:
             raise EngineError(f"--scheduler {self.address}: cannot be reached: {text}") from None
 
     def _result(self, future: Any, code: str) -> CellResult | CellError:
+        if future.cancelled():
+            raise EngineError(
+                f"the connection to the scheduler at {self.address} was lost, or the cells cancelled there"
+            )
         try:
             result = future.result()
+        except self._distributed.scheduler.KilledWorker as error:
+            return CellError(f"{error.allowed_failures + 1} workers died at it (out of memory?)")
         except ModuleNotFoundError as error:
             raise EngineError(f"a worker of {self.address} lacks {error.name}; install zentalk-sim there too") from None
         except Exception as error:
             text = " ".join(str(error).split())
             return CellError(f"{type(error).__name__}{f': {text}' if text else ''}")
-        assert isinstance(result, CellResult)
-        if result.code != code:
+        assert isinstance(result, CellResult | CellError)
+        if isinstance(result, CellResult) and result.code != code:
             raise EngineError(
-                f"a worker of {self.address} runs other code of zentalk-sim ({result.code}, here {code}); "
+                f"a worker of {self.address} runs other code or libraries ({result.code}, here {code}); "
                 "install the same there"
             )
         return result
+
+
+@contextmanager
+def _quiet(name: str) -> Generator[None, None, None]:
+    """Have a logger of a library say nothing: its tracebacks of a lost connection are no words for a user."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, os.environ.get("ZSIM_DEBUG") != "1"
+    try:
+        yield
+    finally:
+        logger.disabled = before

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, Final
 
 from msgspec import Struct
 
+from zentalk_sim.experiment.overrides import Setting
 from zentalk_sim.files.names import suggestion
-from zentalk_sim.files.yaml import Fault, FileFaults, Located, Origin, parse_value
+from zentalk_sim.files.yaml import Fault, FileFaults, Located, Origin, located, parse_value
 
 MAX_CELLS: Final = 100_000
 MAX_SEED: Final = (1 << 63) - 1
@@ -30,10 +31,24 @@ class Axis(Struct, frozen=True):
     path: str
     texts: tuple[str, ...]
     values: tuple[str | int | float | bool, ...]
+    places: tuple[Origin, ...] = ()
+    """Where the path and then each value stand; empty for what an option ``-S`` gave."""
 
     @property
     def varies(self) -> bool:
         return len(self.texts) > 1
+
+    def place(self, number: int) -> Origin:
+        """Where a value stands."""
+        return self.places[1 + number] if self.places else Origin(_label(f"{self.path}={','.join(self.texts)}"))
+
+    def setting(self, number: int) -> str | Setting:
+        """What sets the path to a value, so that a fault of it is told where it stands."""
+        text = self.texts[number]
+        if not self.places:
+            return f"{self.path}={text}"
+        place = self.place(number)
+        return Setting(self.path, located(parse_value(text, str(place)).plain(), place), self.places[0])
 
 
 class FileSweep(Struct, frozen=True):
@@ -65,6 +80,18 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
+def seeds_of(seeds: str | int | Iterable[int] | None) -> list[int]:
+    """The seeds that a command's text or a call names; a number is one seed. Raises FileFaults."""
+    if seeds is None:
+        message = "say which seeds to run, such as --seeds 1-20, or `sweep: {seeds: 1-20}` in the file"
+        raise _fault("--seeds", message)
+    several = isinstance(seeds, Iterable) and not isinstance(seeds, str)
+    try:
+        return parse_seeds(",".join(map(str, seeds)) if several else str(seeds))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise _fault("--seeds", str(error)) from None
+
+
 def format_seeds(seeds: Sequence[int]) -> str:
     """The shortest text that ``parse_seeds`` reads back as ``seeds``."""
     parts: list[list[int]] = []
@@ -78,7 +105,7 @@ def format_seeds(seeds: Sequence[int]) -> str:
 
 def parse_axis(text: str) -> Axis:
     """The axis of an option's ``path=v1,v2``. Raises FileFaults where it cannot be read."""
-    label = f"-S {text}" if len(text) <= 80 else f"-S {text[:77]}…"
+    label = _label(text)
     path, equals, value = text.partition("=")
     path = path.strip()
     if not equals or not all(path.split(".")):
@@ -89,7 +116,22 @@ def parse_axis(text: str) -> Axis:
     return make_axis(path, texts, label)
 
 
-def make_axis(path: str, texts: Sequence[str], label: str) -> Axis:
+def axes_of(vary: Mapping[str, Iterable[Any]]) -> list[Axis]:
+    """The axes of a call's path → values. Raises FileFaults."""
+    axes = []
+    for path, values in vary.items():
+        label = f"vary {path}"
+        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+            message = f"must be a list of values, such as [{values!r}]; what is the same in every run is in `settings`"
+            raise _fault(label, message)
+        texts = [value if isinstance(value, str) else _json(value, label) for value in values]
+        if not texts:
+            raise _fault(label, "has no values")
+        axes.append(make_axis(path, texts, label, (Origin(label),) * (1 + len(texts))))
+    return axes
+
+
+def make_axis(path: str, texts: Sequence[str], label: str, places: tuple[Origin, ...] = ()) -> Axis:
     """An axis, its values read as YAML. Raises FileFaults at ``label``."""
     if path == "seed":
         raise _fault(label, "the seeds of a sweep are given by --seeds, such as --seeds 1-20")
@@ -100,7 +142,7 @@ def make_axis(path: str, texts: Sequence[str], label: str) -> Axis:
     if len(set(texts)) < len(texts):
         twice = next(text for text in texts if list(texts).count(text) > 1)
         raise _fault(label, f"`{twice}` stands twice; it would give the same runs twice")
-    return Axis(path, tuple(texts), tuple(_shown(parse_value(text, label), text) for text in texts))
+    return Axis(path, tuple(texts), tuple(_shown(parse_value(text, label), text) for text in texts), places)
 
 
 def split_values(text: str) -> list[str]:
@@ -124,6 +166,24 @@ def split_values(text: str) -> list[str]:
 def combinations(axes: Sequence[Axis]) -> list[tuple[int, ...]]:
     """Every choice of one value per axis, as indices; a single empty one where nothing varies."""
     return list(product(*(range(len(axis.texts)) for axis in axes)))
+
+
+def refuse_same_values(axes: Sequence[Axis], keys: Sequence[str]) -> None:
+    """Refuse two texts of one value, such as ``20s`` and ``20000ms``. Raises FileFaults.
+
+    ``keys`` are those of all combinations of ``axes``. Two values are one if no combination tells them apart.
+    """
+    choices = combinations(axes)
+    for at, axis in enumerate(axes):
+        found: list[list[str]] = [[] for _ in axis.texts]
+        for choice, key in zip(choices, keys, strict=True):
+            found[choice[at]].append(key)
+        first: dict[tuple[str, ...], int] = {}
+        for number, text in enumerate(axis.texts):
+            before = first.setdefault(tuple(found[number]), number)
+            if before != number:
+                message = f"`{axis.texts[before]}` and `{text}` are the same value; it would give the same runs twice"
+                raise FileFaults([Fault(axis.place(number), message)])
 
 
 def merged(from_file: Iterable[Axis], given: Iterable[Axis]) -> list[Axis]:
@@ -190,7 +250,8 @@ def _section_axes(node: Located | None, faults: list[Fault]) -> tuple[Axis, ...]
             for item in child.data
         ]
         try:
-            axes.append(make_axis(path, texts, str(node.keys[path])))
+            places = (node.keys[path], *(item.origin for item in child.data))
+            axes.append(make_axis(path, texts, str(node.keys[path]), places))
         except FileFaults as found:
             faults += found.faults
     return tuple(axes)
@@ -200,6 +261,20 @@ def _shown(node: Located, text: str) -> str | int | float | bool:
     """A value as a table's column has it: a scalar as itself, anything else as its text."""
     value: Any = node.plain()
     return value if isinstance(value, str | int | float | bool) else text
+
+
+def _json(value: Any, label: str) -> str:
+    """A value of a call as YAML text; numpy's scalars are taken as Python's."""
+    try:
+        return json.dumps(value.item() if hasattr(value, "item") else value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        message = f"`{value!r}` is no plain value; write numbers, texts, lists or mappings"
+        raise _fault(label, message) from None
+
+
+def _label(text: str) -> str:
+    """How a message names an option."""
+    return f"-S {text}" if len(text) <= 80 else f"-S {text[:77]}…"
 
 
 def _fault(label: str, message: str) -> FileFaults:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from zentalk_sim.experiment.compare import Comparison, Group, Pair
 
 _MAX_NAME = 34
+_MAX_DIFFERENCES = 8
+_MAX_VALUE = 30
 _MARKS = {"not distinguishable": "~", "higher": "▲ higher", "lower": "▼ lower"}
 
 
@@ -38,6 +40,9 @@ def comparison_json(pairs: Sequence[Pair]) -> dict[str, Any]:
                 "baseline": side(pair.baseline),
                 "other": side(pair.other),
                 "enough_seeds": pair.can_differ,
+                "seeds_needed": pair.seeds_needed,
+                "differences": msgspec.to_builtins(pair.differences),
+                "same_runs": pair.shared,
                 "comparisons": msgspec.to_builtins(pair.comparisons),
             }
             for pair in pairs
@@ -46,7 +51,7 @@ def comparison_json(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 
 def _pair(pair: Pair) -> str:
-    lines = [cut(f"A  {_side(pair.baseline)}"), cut(f"B  {_side(pair.other)}"), ""]
+    lines = [cut(f"A  {_side(pair.baseline)}"), cut(f"B  {_side(pair.other)}"), *_differences(pair), ""]
     rows = [_cells(comparison) for comparison in pair.comparisons]
     heads = ("", f"A median {_brackets(pair.baseline)}", f"B median {_brackets(pair.other)}", "B / A")
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
@@ -67,6 +72,32 @@ def _pair(pair: Pair) -> str:
 def _brackets(group: Group) -> str:
     """What a median's brackets hold, of that many seeds."""
     return "[95 %]" if len(group.seeds) >= ENOUGH else "[least, greatest]"
+
+
+def _differences(pair: Pair) -> list[str]:
+    """What differs in what was run, a line each, and whether some runs are the same."""
+    found = pair.differences
+    if found is None:
+        lines = ["what was run is not known of both: a folder of another version of zentalk-sim"]
+    elif not found:
+        lines = ["the same experiment on both sides"]
+    else:
+        width = max(len(difference.path) for difference in found[:_MAX_DIFFERENCES])
+        lines = [f"{d.path:<{width}}  A {_shown(d.baseline)}, B {_shown(d.other)}" for d in found[:_MAX_DIFFERENCES]]
+        if len(found) > _MAX_DIFFERENCES:
+            lines.append(f"and {len(found) - _MAX_DIFFERENCES} more settings; --json has all")
+    if pair.shared:
+        several = "seeds" if len(pair.shared) > 1 else "seed"
+        from zentalk_sim.experiment.sweep_grid import format_seeds
+
+        lines.append(f"{several} {format_seeds(sorted(pair.shared))}: the same runs in A and B, which tell nothing")
+    return [cut(f"   {line}") for line in lines]
+
+
+def _shown(value: Any) -> str:
+    """A setting's value in a few words."""
+    text = "–" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 1]}…"
 
 
 def _cells(comparison: Comparison) -> tuple[str, str, str, str]:
@@ -103,13 +134,20 @@ def _side(group: Group) -> str:
 
 def _conclusion(pair: Pair) -> list[str]:
     different = [c for c in pair.comparisons if c.verdict != "not distinguishable"]
-    if not pair.can_differ:
-        n, m = len(pair.baseline.seeds), len(pair.other.seeds)
-        return [
-            f"Not distinguishable: with {figure(n)} and {figure(m)} seeds no difference can be told from chance; "
-            "run 5 or more each."
-        ]
-    if not different:
-        return ["Not distinguishable: no measure differs by more than the spread between seeds."]
     total = len(pair.comparisons)
-    return [f"B differs from A in {len(different)} of {total} measures; the others (~) are not distinguishable."]
+    lines = []
+    if different:
+        lines.append(
+            f"B differs from A in {len(different)} of {total} measures; the others (~) are not distinguishable."
+        )
+    elif pair.can_differ:
+        lines.append("Not distinguishable: no measure differs by more than the spread between seeds.")
+    if not pair.can_differ:
+        n, m, needed = len(pair.baseline.seeds), len(pair.other.seeds), pair.seeds_needed
+        remedy = f"run {needed} or more each" if needed is not None else "these are too many measures for any number"
+        start = "But with" if different else "Not distinguishable: with"
+        lines.append(
+            f"{start} {figure(n)} and {figure(m)} seeds a measure that alone differs cannot be told from chance"
+        )
+        lines.append(f"among {total}; {remedy}.")
+    return lines

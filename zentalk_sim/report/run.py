@@ -73,4 +73,6 @@ def load(path: str | os.PathLike[str]) -> Run | Sweep:
     from zentalk_sim.report.sweep_results import is_sweep, load_sweep
 
     folder = Path(path)
+    if folder.is_file():
+        raise RunFolderError(f"{folder}: is a file; give the folder of a run or sweep, as `zsim run` printed it")
     return load_sweep(folder) if is_sweep(folder) else Run(read_results(folder), folder)
