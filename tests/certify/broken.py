@@ -66,9 +66,9 @@ def app(client: type[Client] = Loose, **config: Any) -> type[BrokenApp]:
 class NoPong(Loose):
     """Answers no PING."""
 
-    def _take(self, frame: Frame, now: int, out: Effects) -> None:
+    def _take(self, kind: str, frame: Frame, now: int, out: Effects) -> None:
         if frame.type != "PING":
-            super()._take(frame, now, out)
+            super()._take(kind, frame, now, out)
 
 
 class OwnPong(Loose):
@@ -186,11 +186,11 @@ class TypesFast(Loose):
 class Hasty(Loose):
     """Takes any retry_after for one second."""
 
-    def _take(self, frame: Frame, now: int, out: Effects) -> None:
+    def _take(self, kind: str, frame: Frame, now: int, out: Effects) -> None:
         if frame.type == "ERROR" and "retry_after" in frame.payload.details:
             payload = msgspec.structs.replace(frame.payload, details={"retry_after": 1})
             frame = msgspec.structs.replace(frame, payload=payload)
-        super()._take(frame, now, out)
+        super()._take(kind, frame, now, out)
 
 
 # --- connections -------------------------------------------------------------------------------------
@@ -213,8 +213,8 @@ class KeepsToken(Loose):
 class Talkative(Loose):
     """Does not wait for AUTH_SUCCESS once it has answered the challenge."""
 
-    def _take(self, frame: Frame, now: int, out: Effects) -> None:
-        super()._take(frame, now, out)
+    def _take(self, kind: str, frame: Frame, now: int, out: Effects) -> None:
+        super()._take(kind, frame, now, out)
         if frame.type == "AUTH_CHALLENGE" and self.state is ClientState.AUTHENTICATING:
             self.emit("SUBSCRIBE", Topics((f"keys:{self.identity.address}",)), now, out)
 
@@ -222,12 +222,12 @@ class Talkative(Loose):
 class Answerer(Loose):
     """Answers every challenge."""
 
-    def _take(self, frame: Frame, now: int, out: Effects) -> None:
+    def _take(self, kind: str, frame: Frame, now: int, out: Effects) -> None:
         if frame.type == "AUTH_CHALLENGE":
             answer = self.session.answer(frame.payload, self.identity, self.crypto, True, now)
             self.emit("AUTH_RESPONSE", answer, now, out)
         else:
-            super()._take(frame, now, out)
+            super()._take(kind, frame, now, out)
 
 
 class Prim(Loose):

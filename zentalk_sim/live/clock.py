@@ -61,6 +61,12 @@ class RealTime:
         self._loop.call_at(self.loop_s(at_us), self._run, at_us, function, arguments)
 
     timer_at = call_at
+    call_one = call_at
+
+    @property
+    def calendar(self) -> RealTime:
+        """Itself: what a simulation's kernel hands its entries on to."""
+        return self
 
     def stop(self) -> None:
         """Run nothing more: the experiment is over."""
