@@ -195,7 +195,7 @@ def assumptions(experiment: Experiment) -> list[str]:
     found = []
     if experiment.fidelity == "frames":
         found.append(
-            "Signatures, tokens and MACs are modelled by checksums under a key; their CPU cost is `relay.ingress.costs`."
+            "Signatures, tokens and MACs are modelled by keyed checksums; their CPU cost is `relay.ingress.costs`."
         )
     if not experiment.relay.ingress.enabled:
         found.append("Relay nodes take no CPU time and never queue.")
