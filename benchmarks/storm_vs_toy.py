@@ -104,9 +104,12 @@ def measure(devices: int, name: str = "reconnect_storm", report: bool = False) -
     """Run the storm and its toys."""
     from zentalk_sim.experiment.loader import load
     from zentalk_sim.experiment.runner import simulate
+    from zentalk_sim.model import compiled
     from zentalk_sim.trace.tables import SCHEMAS, TableWriter
 
     experiment = load(EXPERIMENTS / f"{name}.yaml", [f"population.devices={devices}"])
+    # As in `zsim run`; the toys, which come after it in this process, have their objects there too.
+    compiled.large_pages(devices)
     began = time.process_time()
     results = simulate(experiment, {schema.name: TableWriter(schema, None) for schema in SCHEMAS})
     storm_s = time.process_time() - began

@@ -20,7 +20,7 @@ from benchmarks.lines import BenchmarkError
 from zentalk_sim.cli.errors import Exit
 
 STORM = Path(__file__).parent.parent / "experiments" / "reconnect_storm.yaml"
-DEVICES = 1_000
+DEVICES = 2_500
 SEEDS = 8
 ROUNDS = 2
 _RAN = (int(Exit.DONE), int(Exit.FAILED))

@@ -93,6 +93,7 @@ def command(
         if live is None:
             if compiled.needs_sources(experiment.measure.trace, experiment.checks):
                 compiled.withdraw()
+            compiled.large_pages(experiment.population.devices)
             from zentalk_sim.experiment.runner import run_experiment
 
             outcome = run_experiment(

@@ -10,6 +10,8 @@
 
 #include "_queue.h"
 
+#include "_pages.h"
+
 #include <stdbool.h>
 #include <string.h>
 
@@ -422,6 +424,13 @@ static PyObject *py_set_now(PyObject *module, PyObject *const *arguments, Py_ssi
     return Py_NewRef(Py_True);
 }
 
+static PyObject *py_large_pages(PyObject *module, PyObject *nothing)
+{
+    (void)module;
+    (void)nothing;
+    return PyBool_FromLong(use_large_pages());
+}
+
 static PyMethodDef module_functions[] = {
     {"push", (PyCFunction)(void (*)(void))py_push, METH_FASTCALL, NULL},
     {"take", (PyCFunction)(void (*)(void))py_take, METH_FASTCALL, NULL},
@@ -431,6 +440,7 @@ static PyMethodDef module_functions[] = {
     {"taken_argument", (PyCFunction)(void (*)(void))py_taken_argument, METH_FASTCALL, NULL},
     {"next_us", (PyCFunction)(void (*)(void))py_next_us, METH_FASTCALL, NULL},
     {"set_now", (PyCFunction)(void (*)(void))py_set_now, METH_FASTCALL, NULL},
+    {"large_pages", py_large_pages, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -36,3 +36,6 @@ def next_us(queue: Queue) -> int | None:
 
 def set_now(queue: Queue, now_us: int) -> bool:
     """The present instant: nothing before it is left, and nothing can be scheduled there; True."""
+
+def large_pages() -> bool:
+    """Have Python's small objects lie in huge pages from now on (``_pages.h``); False where the system has none."""

@@ -50,8 +50,13 @@ QUEUE: Final = NativeModule(
     ),
 )
 FORM: Final = CompiledForm("compiled", (PACKAGE,), tuple(f"zentalk_sim.{name}" for name in MODULES), QUEUE)
+LARGE_DEVICES: Final = 10_000
+"""From so many devices on a world is far larger than what a processor finds in its table of pages."""
 QUEUE_FORM: Final = CompiledForm(
-    "queue", tuple(PACKAGE / "model" / name for name in ("_queue.c", "_queue.h", "native_calendar.py")), (), QUEUE
+    "queue",
+    tuple(PACKAGE / "model" / name for name in ("_queue.c", "_queue.h", "_pages.h", "native_calendar.py")),
+    (),
+    QUEUE,
 )
 """The queue alone, under a world that runs from sources: two seconds to build, and of no other source's age."""
 
@@ -73,6 +78,20 @@ def activate() -> bool:
 def needs_sources(trace: str, checks: Collection[str]) -> bool:
     """Whether a run with this ``measure.trace`` and these ``checks`` writes a full trace, which sources alone can."""
     return trace == "full" or "requirements" in checks
+
+
+def large_pages(devices: int) -> bool:
+    """Have a world of so many devices lie in huge pages, where the queue in C is active; whether it will.
+
+    For the process of one run: it changes where Python's memory comes from, for good. Small worlds gain nothing.
+    """
+    if devices < LARGE_DEVICES:
+        return False
+    try:
+        from zentalk_sim.model import _queue
+    except ImportError:
+        return False
+    return _queue.large_pages()
 
 
 def withdraw() -> None:
