@@ -29,6 +29,7 @@ export class Detail {
     this.host = byId("detail");
     this.page = null;
     this.record = null;
+    this.facts = null;
   }
 
   get isOpen() {
@@ -51,21 +52,31 @@ export class Detail {
     byId("splitter").hidden = false;
   }
 
-  #head(record) {
-    const { app } = this;
-    const title = record.event === "note" ? "Note" : `#${record.n} ${record.type ?? record.event}`;
+  /** Names have come or changed while a frame is shown: say them, and leave the rest as the reader has it. */
+  namesChanged() {
+    if (this.record !== null) this.facts.textContent = this.#factsOf(this.record);
+  }
+
+  #factsOf(record) {
     const facts = [
       WAYS[record.direction],
-      record.user === null ? null : app.nameOf(record.user),
+      record.user === null ? null : this.app.nameOf(record.user),
       record.connection === null ? null : `connection ${record.connection}`,
       record.t === null ? null : `${timeOf(record.t)} (${new Date(record.t).toISOString()})`,
     ].filter((fact) => fact);
+    return visible(facts.join(" · "), 400);
+  }
+
+  #head(record) {
+    const { app } = this;
+    const title = record.event === "note" ? "Note" : `#${record.n} ${record.type ?? record.event}`;
+    this.facts = h("span", { class: "facts" }, this.#factsOf(record));
     const rule = record.rule;
     return h(
       "header",
       {},
       h("h2", { class: "mono" }, visible(title, 100)),
-      h("span", { class: "facts" }, visible(facts.join(" · "), 400)),
+      this.facts,
       rule === null
         ? null
         : h(

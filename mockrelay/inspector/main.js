@@ -163,6 +163,7 @@ function namesChanged() {
   frames.list.invalidate();
   connections.list.invalidate();
   timeline.drawSoon();
+  detail.namesChanged();
 }
 
 function takeConnections(rows) {

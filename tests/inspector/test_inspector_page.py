@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from mockrelay.http.inspector_routes import inspector_url
 from mockrelay.testing import RelaySpace
@@ -119,6 +119,21 @@ def test_the_detail_must_show_the_frame_as_it_was_and_copy_it(page: Page, space:
         assert json.loads(page.locator("#detail pre").inner_text()) == entry
         page.keyboard.press("Escape")
         expect(page.locator("#detail")).to_be_hidden()
+
+
+def test_names_that_come_while_a_frame_is_shown_must_be_said_there(blank: Page, space: RelaySpace) -> None:
+    """The stream may be quicker than the list of users: a frame that is opened by then has an address for a name."""
+    waiting: list[Route] = []
+    blank.route(re.compile(r"/users$"), lambda route: waiting.append(route))
+    page = opened(blank, inspector_url(space.http_url, space.admin_token))
+    with app(space.user("alice")) as alice:
+        alice.message(space.user("bob"))
+        alice.until("MESSAGE_ACK")
+        rows(page, "MESSAGE_SEND").click()
+        expect(page.locator("#detail .facts")).to_contain_text("↑ in, from the app · 0x")
+        while waiting:
+            waiting.pop().continue_()
+        expect(page.locator("#detail .facts")).to_contain_text("↑ in, from the app · alice · connection 1")
 
 
 def test_numbers_must_keep_their_digits_in_the_detail(page: Page, space: RelaySpace) -> None:
