@@ -23,7 +23,7 @@ help:
 	@echo "make demo    set up, then simulate a reconnect storm of 5 000 devices"
 	@echo "make test    set up, then lint, type-check and run the tests"
 	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make bench   the benchmarks"
+	@echo "make bench   the benchmarks, of sources and of compiled modules, which it makes first"
 	@echo "make soak    the property tests with many more examples; compiled modules against sources"
 	@echo "make compiled the hot modules of simulator and relay to C (needs a C compiler; some minutes)"
 	@echo "make lock    renew requirements.lock (needs uv)"
@@ -55,6 +55,9 @@ test: lint
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 bench: $(STAMP)
+	@# Both forms are measured; where there is no compiler this says so, and there are sources alone.
+	@$(BIN)/python -m zentalk_sim.model.compiled >&2 || true
+	@$(BIN)/python -m mockrelay.compiled >&2 || true
 	@$(BIN)/python -m benchmarks
 
 soak: $(STAMP)
