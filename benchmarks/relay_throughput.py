@@ -199,20 +199,6 @@ def show(title: str, result: dict[str, Figures]) -> None:
                 print(f"{'':<26}{ours} is {ratios}", flush=True)
 
 
-_LINES: Final = (
-    ("a message one to one", "throughput", "cpu_us_per_message", "CPU us"),
-    ("p50 at 1,000 messages a second", "latency", "p50_ms", "ms"),
-    ("p99 at 1,000 messages a second", "latency", "p99_ms", "ms"),
-    ("a connection authenticated", "connecting", "cpu_us_per_connection", "CPU us"),
-    ("an idle connection", "idle", "bytes_per_connection", "bytes"),
-)
-"""Name, part, figure, unit of the lines of ``make bench``; all costs, so that less is better."""
-_AGAINST: Final = {
-    "websockets": "a bare forwarder on websockets",
-    "node ws": "a bare forwarder on Node's ws",
-}
-
-
 def measure(quick: bool, told: Callable[[str, dict[str, Figures]], None]) -> dict[str, dict[str, Figures]]:
     """Everything, kept in ``RESULT``; ``told`` is told of each part as it is done."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -233,21 +219,6 @@ def measure(quick: bool, told: Callable[[str, dict[str, Figures]], None]) -> dic
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps({**machine, "window": WINDOW, **found}, indent=1) + "\n")
     return found
-
-
-def lines() -> list[dict[str, Any]]:
-    """The lines of ``make bench``."""
-    found = measure(quick=False, told=lambda title, result: None)
-    rows = []
-    for title, part, figure, unit in _LINES:
-        for form in (name for name in OURS if name in found[part]):
-            ours = found[part][form][figure]
-            for other, against in _AGAINST.items():
-                if other in found[part]:
-                    theirs = found[part][other][figure]
-                    row = {"name": f"{form}, {title}", "unit": unit, "ours": ours, "baseline": theirs}
-                    rows.append({**row, "against": against, "ratio": ours / theirs})
-    return rows
 
 
 def main() -> None:
