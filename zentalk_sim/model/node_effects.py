@@ -90,27 +90,27 @@ class NodeEffects(Backend):
 
     def _commit(self, effects: list[Effect], latency_us: int) -> None:
         """Send effects out when the store has taken them in."""
-        now = self.kernel.now
-        at_us = now + latency_us
-        if at_us < self._committed_us:
-            at_us = self._committed_us
-        if at_us > now:
-            self._committed_us = at_us
+        at_us = self._commit_us(latency_us)
+        if at_us > self.kernel.now:
             self.kernel.input_for(at_us, self, _COMMITTED, (self.epoch, effects))
         else:
             self.apply_now(effects)
 
     def _commit_frame(self, socket: WebSocket, frame: Any, latency_us: int) -> None:
         """As ``_commit``, for a frame that is an input's only effect; ``socket`` is its connection's WebSocket."""
-        now = self.kernel.now
-        at_us = now + latency_us
-        if at_us < self._committed_us:
-            at_us = self._committed_us
-        if at_us > now:
-            self._committed_us = at_us
+        at_us = self._commit_us(latency_us)
+        if at_us > self.kernel.now:
             self.kernel.input_for(at_us, self, _FRAME_COMMITTED, (socket, frame))
         else:
             socket.committed(frame)
+
+    def _commit_us(self, latency_us: int) -> int:
+        """When what is decided now is committed: not before what was decided earlier."""
+        now = self.kernel.now
+        at_us = max(now + latency_us, self._committed_us)
+        if at_us > now:
+            self._committed_us = at_us
+        return at_us
 
     def act(self, kind: int, argument: Any) -> None:
         """See Actor."""
