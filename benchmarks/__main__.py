@@ -1,9 +1,9 @@
 """All benchmarks in one table, each line a ratio against a baseline of the same run: ``make bench``.
 
 Ours and its baseline are measured in turns: start-up and the codec five times, a replayed frame three, storms and the
-sweep twice, a simulated frame nine times, the kernel five, the relay three; only idle connections once, and their
-line says so. The medians are compared; the range of the rounds' ratios stands beside them, since machines are noisy.
-Take anything within that range as no difference.
+sweep twice, a simulated frame nine times, the kernel five, the relay three; only idle connections and the largest storm
+once, and their lines say so. The medians are compared; the range of the rounds' ratios stands beside them, since
+machines are noisy. Take anything within that range as no difference.
 
 Every run keeps a file of its own, ``runs/bench-<date>-<commit>.json``, and ``runs/bench.json`` is the newest.
 ``python -m benchmarks compare OLD [NEW]`` compares two.

@@ -27,8 +27,14 @@ ROUNDS: Final = 5
 REPLAY_ROUNDS: Final = 3
 STORM_ROUNDS: Final = 2
 STORMS: Final = (("reconnect_storm", 1_000), ("million", 10_000))
-_BARE: Final = "a SimPy process a device, a timeout a frame"
-_FULL: Final = "a SimPy process a device, as many timeouts"
+COMPILED_STORMS: Final = ((10_000, STORM_ROUNDS), (100_000, 1))
+"""Devices of ``million`` and rounds."""
+TOYS: Final = (
+    "a SimPy process a device, a timeout a frame",
+    "a SimPy process a device, its time-outs too",
+    "a SimPy process a device, as many timeouts",
+)
+"""As in ``storm_vs_toy.Costs``."""
 _TIMEOUT: Final = "a SimPy timeout with a callback"
 
 
@@ -117,11 +123,11 @@ def replay(messages: int = 2_000) -> list[Line]:
 
 
 def storm_lines(what: str, devices: int, rounds: Sequence[Sequence[float]]) -> list[Line]:
-    """A storm against its two toys; a round is what ``storm_vs_toy`` calls ``Costs``."""
+    """A storm against its toys; a round is what ``storm_vs_toy`` calls ``Costs``."""
     costs_us = [[spent_s / devices * 1e6 for spent_s in one] for one in rounds]
     return [
         line(what, "us a device", [(one[0], one[toy]) for one in costs_us], against)
-        for toy, against in ((1, _BARE), (2, _FULL))
+        for toy, against in enumerate(TOYS, start=1)
     ]
 
 
@@ -144,26 +150,27 @@ import json
 from zentalk_sim.model import compiled
 assert compiled.activate()
 from benchmarks import frame_vs_timeout, storm_vs_toy
-storms = [storm_vs_toy.measure({storm}, "million") for _ in range({rounds})]
-print(json.dumps([frame_vs_timeout.turns({devices}), storms]))
+turns = frame_vs_timeout.turns({devices})
+storms = [[storm_vs_toy.measure(size, "million") for _ in range(rounds)] for size, rounds in {storms}]
+print(json.dumps([turns, storms]))
 """
 # Nothing else is imported there: a class of sources cannot be derived from a compiled one, as those of tests are.
 
 
-def compiled_simulator(devices: int = 1_000, storm: int = 10_000) -> list[Line]:
-    """A frame and a storm again, in a process that runs the compiled modules; nothing where there are none."""
+def compiled_simulator(devices: int = 1_000, storms: tuple[tuple[int, int], ...] = COMPILED_STORMS) -> list[Line]:
+    """A frame and storms again, in a process that runs the compiled modules; nothing where there are none."""
     if os.environ.get(compiled.SWITCH) == "0" or not compiled.FORM.is_built():
         return []
-    program = _COMPILED.format(devices=devices, storm=storm, rounds=STORM_ROUNDS)
+    program = _COMPILED.format(devices=devices, storms=storms)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchmarkError(f"the compiled simulator: {done.stderr.strip() or done.returncode}")
     turns: Any
-    turns, storms = json.loads(done.stdout)
-    return [
-        line("a simulated frame, compiled", "us", [(ours, bare) for ours, bare in turns], _TIMEOUT),
-        *storm_lines(f"million, {storm:,} devices, compiled", storm, storms),
-    ]
+    turns, found = json.loads(done.stdout)
+    lines = [line("a simulated frame, compiled", "us", [(ours, bare) for ours, bare in turns], _TIMEOUT)]
+    for (size, _), rounds in zip(storms, found, strict=True):
+        lines += storm_lines(f"million, {size:,} devices, compiled", size, rounds)
+    return lines
 
 
 def sweep(seeds: int = sweep_efficiency.SEEDS, rounds: int = sweep_efficiency.ROUNDS) -> list[Line]:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import kernel_vs_simpy, parts, relay_growth, relay_lines, sweep_efficiency
+from benchmarks import kernel_vs_simpy, parts, relay_growth, relay_lines, storm_toys, sweep_efficiency
 from benchmarks.lines import BenchmarkError
 from benchmarks.relay_load import LoadError
 from benchmarks.relay_servers import Server, mock_relay, websockets_forwarder
+from benchmarks.storm_toys import Shape
 from zentalk_sim.compiled import CompiledForm
 
 
@@ -52,23 +53,39 @@ def test_a_command_that_fails_is_no_start_up_time(monkeypatch: pytest.MonkeyPatc
 
 
 def test_storms_are_measured_in_turns_with_their_toys() -> None:
-    bare, full = parts.storm((("reconnect_storm", 5),))
-    assert len(bare.ours) == len(full.ours) == parts.STORM_ROUNDS >= 2
-    assert {made.unit for made in (bare, full)} == {"us a device"}
-    assert (bare.against, full.against) == (
-        "a SimPy process a device, a timeout a frame",
-        "a SimPy process a device, as many timeouts",
-    )
+    bare, time_outs, full = parts.storm((("reconnect_storm", 5),))
+    assert len(bare.ours) == len(time_outs.ours) == len(full.ours) == parts.STORM_ROUNDS >= 2
+    assert {made.unit for made in (bare, time_outs, full)} == {"us a device"}
+    assert (bare.against, time_outs.against, full.against) == parts.TOYS
+
+
+def test_a_storms_toys_wait_as_often_as_they_are_told() -> None:
+    shape = Shape(devices=4, duration_s=600.0, attempts=1.5, heartbeats=2.0, messages=1.0)
+    bare = storm_toys.run(shape).entries
+    assert bare == 1.5 * 7 + 2.0 * 3 + 1.0 * 6
+    # An answer's time-out and the condition of both come to the answer.
+    assert storm_toys.run(shape._replace(time_outs=True)).entries == bare + 2.0 * 2
+    steps = 1.5 * 6 + 2.0 * 2 + 1.0 * 5
+    assert storm_toys.run(shape._replace(further=0.5)).entries == pytest.approx(bare + steps / 2, abs=1)
+
+
+def test_a_toy_that_fails_is_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", ended(1))
+    with pytest.raises(BenchmarkError, match="a storm's toy"):
+        storm_toys.measure(Shape(1, 1.0, 1.0, 0.0, 0.0))
 
 
 def test_the_compiled_simulator_is_measured_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "[[[4.0, 2.0], [4.0, 1.0]], [[30.0, 10.0, 15.0], [30.0, 10.0, 15.0]]]"
+    said = "[[[4.0, 2.0], [4.0, 1.0]], [[[30.0, 10.0, 12.0, 15.0], [30.0, 10.0, 12.0, 15.0]], [[9.0, 3.0, 6.0, 9.0]]]]"
     monkeypatch.delenv("ZSIM_COMPILED", raising=False)
     monkeypatch.setattr(CompiledForm, "is_built", lambda form: True)
     monkeypatch.setattr(subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, 0, said, ""))
-    frame, bare, full = parts.compiled_simulator(10, 20)
+    frame, bare, time_outs, full, *larger = parts.compiled_simulator(10, ((20, 2), (30, 1)))
     assert (frame.name, frame.unit, frame.ratios) == ("a simulated frame, compiled", "us", (2.0, 4.0))
-    assert (bare.name, bare.ratio, full.ratio) == ("million, 20 devices, compiled", 3.0, 2.0)
+    assert (bare.name, bare.ratio) == ("million, 20 devices, compiled", 3.0)
+    assert (time_outs.ratio, full.ratio) == (2.5, 2.0)
+    assert {one.name for one in larger} == {"million, 30 devices, compiled"}
+    assert [one.ratio for one in larger] == [3.0, 1.5, 1.0]
     monkeypatch.setenv("ZSIM_COMPILED", "0")
     assert parts.compiled_simulator() == []
 
