@@ -6,16 +6,18 @@ conditions, use a resource, and schedule bare events with priorities. What each 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 import pytest
 import simpy
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from simpy.events import NORMAL, URGENT
 
 from tests.model.native_queue import Form, forms, kernel_on
+from zentalk_sim.model.kernel import Kernel
 
 Log = list[tuple[Any, ...]]
 Step = tuple[str, int, int]
@@ -111,6 +113,10 @@ def test_any_model_must_run_as_on_simpy(form: Form, script: list[list[Step]]) ->
     theirs.env.run()
     assert ours.log == theirs.log
     assert ours.env.now == theirs.env.now
+    kernel = kernel_on(form, 0)
+    looped = Model(kernel, script)
+    kernel.run_until(int(theirs.env.now) + 1)
+    assert looped.log == theirs.log
 
 
 @pytest.mark.parametrize("form", forms())
@@ -131,37 +137,80 @@ def test_a_run_in_pieces_must_be_the_run_in_one(form: Form, script: list[list[St
     assert ours.log == theirs.log
 
 
-@pytest.mark.parametrize("form", forms())
-@given(st.lists(st.tuples(st.sampled_from(["call", "timer", "process"]), DELAYS, DELAYS), max_size=40))
-def test_callbacks_must_run_as_events_of_their_priority_would(form: Form, entries: list[tuple[str, int, int]]) -> None:
-    """Plain entries beside processes: inputs as NORMAL events, timers after all inputs of an instant (R-13.1)."""
-    kernel, env = kernel_on(form, 0), simpy.Environment(0)
-    ours: Log = []
-    theirs: Log = []
+ENTRIES = st.lists(st.tuples(st.sampled_from(["call", "timer", "process"]), DELAYS, DELAYS), max_size=40)
+SAME_INSTANT = [("call", 10_000, 0), ("call", 10_000, 3), ("timer", 10_000, 0), ("timer", 10_000, 0)]
+"""What the first schedules at the instant that all share comes after those which were there before."""
 
-    def later(log: Log, number: int) -> Any:
-        return lambda _: log.append((number, "event"))
 
-    def process(world: simpy.Environment, log: Log, number: int, first: int, then: int) -> Generator[Any, Any, None]:
-        yield world.timeout(first)
-        log.append((world.now, number, "first"))
-        yield world.timeout(then)
-        log.append((world.now, number, "then"))
+def ours_of(kernel: Kernel, entries: list[tuple[str, int, int]]) -> Log:
+    """Entries as plain ones of the calendar, each of which schedules another; what will have happened."""
+    log: Log = []
+    calendar = kernel.calendar
+
+    def entry(number: int, kind: str, then: int) -> None:
+        log.append((calendar.now, number, "first"))
+        one = calendar.call_one if kind == "call" else calendar.timer_one
+        one(calendar.now + then, lambda argument: log.append((calendar.now, number, argument)), "then")
 
     for number, (kind, first, then) in enumerate(entries):
         if kind == "process":
-            kernel.process(process(kernel, ours, number, first, then))
-            env.process(process(env, theirs, number, first, then))
-            continue
+            kernel.process(waits_twice(kernel, log, number, first, then))
+        else:
+            (kernel.call_at if kind == "call" else kernel.timer_at)(first, entry, number, kind, then)
+    return log
+
+
+def theirs_of(env: simpy.Environment, entries: list[tuple[str, int, int]]) -> Log:
+    """The same as events of SimPy's."""
+    log: Log = []
+
+    def event_at(delay: int, priority: int, callback: Callable[[Any], None]) -> None:
         event = env.event()
         event._ok, event._value = True, None
-        event.callbacks.append(later(theirs, number))
-        # SimPy orders by (instant, priority, number), whatever the priority's number: 2 comes after NORMAL.
-        env.schedule(event, priority=NORMAL if kind == "call" else 2, delay=first)  # type: ignore[arg-type]
-        (kernel.call_at if kind == "call" else kernel.timer_at)(first, later(ours, number), None)
-    kernel.run()
+        event.callbacks.append(callback)
+        env.schedule(event, priority=priority, delay=delay)  # type: ignore[arg-type]
+
+    def entry(number: int, priority: int, then: int) -> None:
+        log.append((env.now, number, "first"))
+        event_at(then, priority, lambda _: log.append((env.now, number, "then")))
+
+    for number, (kind, first, then) in enumerate(entries):
+        if kind == "process":
+            env.process(waits_twice(env, log, number, first, then))
+        else:
+            # SimPy orders by (instant, priority, number), whatever the priority's number: 2 comes after NORMAL.
+            priority = NORMAL if kind == "call" else 2
+            event_at(first, priority, partial(lambda n, p, t, _: entry(n, p, t), number, priority, then))
+    return log
+
+
+def waits_twice(env: simpy.Environment, log: Log, number: int, first: int, then: int) -> Generator[Any, Any, None]:
+    """A process of two timeouts."""
+    yield env.timeout(first)
+    log.append((env.now, number, "first"))
+    yield env.timeout(then)
+    log.append((env.now, number, "then"))
+
+
+@pytest.mark.parametrize("form", forms())
+@given(ENTRIES)
+@example(SAME_INSTANT)
+def test_callbacks_must_run_as_events_of_their_priority_would(form: Form, entries: list[tuple[str, int, int]]) -> None:
+    """Plain entries beside processes: inputs as NORMAL events, timers after all inputs of an instant (R-13.1).
+
+    Step by step, and in the loop that a simulated world runs in.
+    """
+    env = simpy.Environment(0)
+    theirs = theirs_of(env, entries)
     env.run()
-    assert ours == theirs
+    stepped = kernel_on(form, 0)
+    by_step = ours_of(stepped, entries)
+    stepped.run()
+    assert by_step == theirs
+    looped = kernel_on(form, 0)
+    by_loop = ours_of(looped, entries)
+    looped.run_until(1 << 40)
+    assert by_loop == theirs
 
 
 @pytest.mark.parametrize("priority", [URGENT, NORMAL])
