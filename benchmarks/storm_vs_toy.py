@@ -13,6 +13,7 @@ third of the nodes dies; then heartbeats). Compiled modules are used where there
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from pathlib import Path
@@ -25,12 +26,16 @@ EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 
 
 class Costs(NamedTuple):
-    """Seconds of CPU time of a storm and of its toys."""
+    """Seconds of CPU time of a storm and of its toys, and what the storm took else."""
 
     storm_s: float
     bare_s: float
     time_outs_s: float
     full_s: float
+    entries: float
+    """Of the storm's queue, a device."""
+    peak_mib: float
+    """Most memory that the storm's process has had."""
 
 
 def measure(devices: int, name: str = "reconnect_storm", report: bool = False) -> Costs:
@@ -45,6 +50,8 @@ def measure(devices: int, name: str = "reconnect_storm", report: bool = False) -
     began = time.process_time()
     results = simulate(experiment, {schema.name: TableWriter(schema, None) for schema in SCHEMAS})
     storm_s = time.process_time() - began
+    # Kilobytes on Linux, bytes on macOS.
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     counts, entries = results.counts, results.events / devices
     each = [counts[counted] / devices for counted in ("connections.attempted", "heartbeats.sent", "messages.sent")]
     del results
@@ -60,7 +67,7 @@ def measure(devices: int, name: str = "reconnect_storm", report: bool = False) -
             print(
                 f"{what:>14}: {cost.cpu_s:7.2f} s, {each_us:8.0f} us a device, {cost.entries:6.1f} entries each{ratio}"
             )
-    return Costs(storm_s, *(toy.cpu_s for toy in toys))
+    return Costs(storm_s, toys[0].cpu_s, toys[1].cpu_s, toys[2].cpu_s, entries, peak_mib)
 
 
 def main() -> None:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import kernel_vs_simpy, parts, relay_growth, relay_lines, storm_toys, sweep_efficiency
+from benchmarks import (
+    kernel_vs_simpy,
+    parts,
+    relay_growth,
+    relay_lines,
+    results,
+    storm_growth,
+    storm_toys,
+    sweep_efficiency,
+)
 from benchmarks.lines import BenchmarkError
 from benchmarks.relay_load import LoadError
 from benchmarks.relay_servers import Server, mock_relay, websockets_forwarder
 from benchmarks.storm_toys import Shape
+from benchmarks.storm_vs_toy import Costs
 from zentalk_sim.compiled import CompiledForm
 
 
@@ -67,6 +79,30 @@ def test_a_storms_toys_wait_as_often_as_they_are_told() -> None:
     assert storm_toys.run(shape._replace(time_outs=True)).entries == bare + 2.0 * 2
     steps = 1.5 * 6 + 2.0 * 2 + 1.0 * 5
     assert storm_toys.run(shape._replace(further=0.5)).entries == pytest.approx(bare + steps / 2, abs=1)
+
+
+def test_a_storms_growth_is_kept_so_that_it_can_be_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = json.dumps(Costs(0.3, 0.1, 0.2, 0.15, 76.5, 90.0))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, said, ""))
+    monkeypatch.setattr(
+        storm_growth,
+        "provenance",
+        lambda date: {"date": "2026-01-01", "commit": "c" * 40, "changed_since_commit": False},
+    )
+    monkeypatch.chdir(tmp_path)
+    storm_growth.main(["1000"])
+    row = capsys.readouterr().out.splitlines()[2]
+    assert row == "| 1,000 | 0.3 | 300 | 76,500 | 3.9 | 90 | 100 (3.00×) | 200 (1.50×) | 150 (2.00×) |"
+    _, kept = results.read(tmp_path / "runs" / "bench_storm_growth.json")
+    assert {one.name for one in kept} == {"million, 1,000 devices"}
+    assert [round(one.ratio, 3) for one in kept] == [3.0, 1.5, 2.0]
+
+
+def test_a_storms_growth_wants_numbers() -> None:
+    with pytest.raises(BenchmarkError, match="whole numbers of devices"):
+        storm_growth.main(["many"])
 
 
 def test_a_toy_that_fails_is_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
