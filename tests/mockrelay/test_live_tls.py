@@ -14,7 +14,7 @@ import pytest
 from mockrelay.authority import authority_in, utc_now
 from mockrelay.server import MockRelay
 from mockrelay.tls import CIPHER_SUITES, TlsError, server_context
-from tests.mockrelay.live_support import connected, run, serving
+from tests.mockrelay.live_support import connected, run, serving, trusting
 from zentalk_sim.live.http import HttpError, request
 from zentalk_sim.trace.har import to_har
 
@@ -26,11 +26,6 @@ with socket.create_connection((host, int(port)), timeout=10) as plain:
     with context.wrap_socket(plain, server_hostname=host) as secured:
         print(secured.version(), secured.cipher()[0], ",".join(name for name, _, _ in secured.shared_ciphers() or ()))
 """
-
-
-def trusting(relay: MockRelay) -> ssl.SSLContext:
-    assert relay.development_tls is not None
-    return ssl.create_default_context(cafile=relay.development_tls.cert_file)
 
 
 async def another_python(code: str, *arguments: str, suites: str, folder: Path) -> tuple[str, str]:
