@@ -227,10 +227,13 @@ class Driver(CoreHost):
 
     # --- recording -----------------------------------------------------------------------------------
 
-    def record(self, path: str, seed: int | str) -> Recorder:
-        """Begin to record, between two inputs. Raises OSError where the file cannot be written."""
+    def record(self, path: str, seed: int | str, ws_url: str = "", http_url: str = "") -> Recorder:
+        """Begin to record, between two inputs; the URLs are where clients reach this relay.
+
+        Raises OSError where the file cannot be written.
+        """
         self.stop_recording()
-        self.recorder = Recorder(path, self.relay, seed, self.clock.now_us())
+        self.recorder = Recorder(path, self.relay, seed, self.clock.now_us(), ws_url, http_url)
         self.count_facts()
         return self.recorder
 

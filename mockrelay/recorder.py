@@ -51,8 +51,10 @@ def versions() -> dict[str, str]:
 class Recorder:
     """One recording under way."""
 
-    def __init__(self, path: str, relay: Relay, seed: int | str, now_us: int) -> None:
-        """Begin between two inputs.
+    def __init__(
+        self, path: str, relay: Relay, seed: int | str, now_us: int, ws_url: str = "", http_url: str = ""
+    ) -> None:
+        """Begin between two inputs. ``ws_url`` and ``http_url`` are for the header.
 
         Raises OSError where the file cannot be written, FileExistsError where it holds anything already: a recording
         made once may never come again.
@@ -69,7 +71,7 @@ class Recorder:
         try:
             if hasattr(os, "fchmod"):
                 os.fchmod(descriptor, 0o600)
-            self._write(header_line(relay, seed, versions(), now_us))
+            self._write(header_line(relay, seed, versions(), now_us, ws_url, http_url))
         except BaseException:
             self._file.close()
             raise

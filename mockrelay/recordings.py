@@ -35,7 +35,7 @@ class Recordings:
         self._started += 1
         number = f"rec_{self._started}"
         path = os.path.join(self._folder.name, f"{number}.jsonl")
-        self._space.driver.record(path, self._space.seed_text)
+        self._space.record(path)
         self._paths[number] = path
         self._current = number
         return self._described(number)

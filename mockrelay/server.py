@@ -179,7 +179,7 @@ class MockRelay:
             for user in options.users:
                 self.add_user(user)
             if options.record is not None:
-                self.driver.record(options.record, self.seed)
+                self.default.record(options.record)
             await self._start_http(http_socket, tls)
             self._server = await self.driver.loop.create_server(
                 # A protocol by what it can do, see Outlet.
@@ -292,11 +292,6 @@ class MockRelay:
     def driver(self) -> Driver:
         """The driver of the default space."""
         return self.default.driver
-
-    @property
-    def seed(self) -> int | str:
-        """What a recording's header says: the number given, or the bytes drawn in base64."""
-        return self.default.seed_text
 
     def add_user(self, name: str) -> MockUser:
         """A user with one ``web`` device and a token; keys and device follow from the seed and the name."""

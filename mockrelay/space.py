@@ -140,6 +140,10 @@ class Space:
         self.ws_url = f"{ws_base}{self.path}{PATH}"
         self.http_url = f"{http_base}{self.path}"
 
+    def record(self, path: str) -> None:
+        """Begin to record to a file. Raises OSError where it cannot be written."""
+        self.driver.record(path, self.seed_text, self.ws_url, self.http_url)
+
     def touch(self) -> None:
         """Somebody has used it."""
         self._used_s = self.loop.time()

@@ -91,8 +91,10 @@ class Connection(Handshake):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone."""
+        """The transport is gone; an RST is another cause than an end without a close frame."""
         self._transport = None
+        if isinstance(exc, ConnectionError) and self._cause == "lost":
+            self._cause = "reset"
         self._lobby.leave(self)
         self._cancel_deadline()
         self._forget_outbox()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import struct
 import time
 import uuid
@@ -140,6 +141,12 @@ async def connected(relay: MockRelay, name: str, *, authenticate: bool = True, *
         if authenticate:
             await peer.authenticate()
         yield peer
+
+
+def trusting(relay: MockRelay) -> ssl.SSLContext:
+    """What a client needs that connects to a relay served with ``tls=True``."""
+    assert relay.development_tls is not None
+    return ssl.create_default_context(cafile=relay.development_tls.cert_file)
 
 
 # --- bytes by hand -----------------------------------------------------------------------------------

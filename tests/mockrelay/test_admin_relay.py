@@ -133,6 +133,7 @@ def test_a_recording_must_be_started_stopped_read_and_replay(tmp_path: Path) -> 
             assert [r["id"] for r in await admin.get("/recordings")] == [started["id"]]
             await admin.get("/recordings/rec_9", 404)
             har = await admin.get(f"/recordings/{started['id']}?format=har")
+            assert har["log"]["entries"][0]["request"]["url"].startswith(f"{relay.ws_url}?")
             assert har["log"]["version"] == "1.2"
             assert user_of(relay, "alice").token not in json.dumps(har), "secrets are taken out"
             assert "jsonl or har" in (await admin.get(f"/recordings/{started['id']}?format=pcap", 400))["message"]

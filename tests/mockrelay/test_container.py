@@ -49,6 +49,7 @@ def test_both_locks_must_name_the_same_versions() -> None:
 
 
 def test_the_container_must_copy_nothing_that_its_ignore_file_leaves_out() -> None:
+    """A name that podman and docker both read; docker knows no ``.containerignore``, and would send all there is."""
     copied = re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "Containerfile").read_text(), re.MULTILINE)
-    admitted = {line[1:] for line in (ROOT / ".containerignore").read_text().splitlines() if line.startswith("!")}
+    admitted = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert {name for line in copied for name in line.split()} == admitted

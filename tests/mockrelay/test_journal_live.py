@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from typing import Any
 
 import httpx
@@ -11,7 +13,7 @@ import pytest
 
 from mockrelay.journal import MAX_WAIT_MS
 from tests.mockrelay.fault_support import admin, rule, space_of, written
-from tests.mockrelay.live_support import connected, masked, message, raw_upgraded, run, serving, user_of
+from tests.mockrelay.live_support import connected, masked, message, raw_upgraded, run, serving, trusting, user_of
 
 VERIFY, WAIT = "/admin/journal/verify", "/admin/journal/wait"
 
@@ -52,13 +54,19 @@ def test_a_session_must_be_in_the_journal_from_its_upgrade_to_its_close() -> Non
     run(body())
 
 
-def test_a_loss_must_be_an_entry_with_1006() -> None:
+@pytest.mark.parametrize(("is_reset", "cause"), [(False, "lost"), (True, "reset")], ids=["FIN", "RST"])
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+def test_a_loss_must_be_an_entry_with_1006_and_tell_a_reset_from_an_end(tls: bool, is_reset: bool, cause: str) -> None:
     async def body() -> None:
-        async with serving("alice") as relay:
-            async with connected(relay, "alice") as alice:
+        async with serving("alice", tls=tls) as relay:
+            async with connected(relay, "alice", ssl=trusting(relay) if tls else None) as alice:
+                if is_reset:
+                    sock = alice.ws.transport.get_extra_info("socket")
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 alice.ws.transport.abort()
                 (lost,) = await written(relay, event="lost")
-            assert (lost["close_code"], lost["cause"]) == (1006, "lost")
+            assert (lost["close_code"], lost["cause"]) == (1006, cause)
+            assert relay.driver.counters[f"connections.lost.{cause}"] == 1
             assert not [entry for entry in space_of(relay).journal.entries() if entry.event == "closed"]
 
     run(body())

@@ -7,14 +7,16 @@ import json
 import ssl
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from mockrelay.authority import authority_in, utc_now
 from mockrelay.server import MockRelay
 from mockrelay.tls import CIPHER_SUITES, TlsError, server_context
-from tests.mockrelay.live_support import connected, run, serving
+from tests.mockrelay.live_support import connected, run, serving, trusting
 from zentalk_sim.live.http import HttpError, request
+from zentalk_sim.trace.har import to_har
 
 _CLIENT = """
 import socket, ssl, sys
@@ -24,11 +26,6 @@ with socket.create_connection((host, int(port)), timeout=10) as plain:
     with context.wrap_socket(plain, server_hostname=host) as secured:
         print(secured.version(), secured.cipher()[0], ",".join(name for name, _, _ in secured.shared_ciphers() or ()))
 """
-
-
-def trusting(relay: MockRelay) -> ssl.SSLContext:
-    assert relay.development_tls is not None
-    return ssl.create_default_context(cafile=relay.development_tls.cert_file)
 
 
 async def another_python(code: str, *arguments: str, suites: str, folder: Path) -> tuple[str, str]:
@@ -67,6 +64,23 @@ def test_a_client_that_trusts_the_authority_must_connect_by_tls_1_3() -> None:
         assert not Path(relay.development_tls.cert_file).exists()
 
     run(body())
+
+
+def test_a_recording_must_say_that_its_clients_came_by_tls(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl"
+
+    async def body() -> MockRelay:
+        async with serving("alice", tls=True, record=str(path)) as relay:
+            async with connected(relay, "alice", ssl=trusting(relay)):
+                pass
+            await request(f"{relay.http_url}/api/messages", "GET", tls=trusting(relay))
+        return relay
+
+    relay = run(body())
+    socket, call = (urlsplit(entry["request"]["url"]) for entry in to_har(path)["log"]["entries"])
+    assert socket._replace(query="").geturl() == relay.ws_url
+    assert call.geturl() == f"{relay.http_url}/api/messages"
+    assert (socket.scheme, call.scheme) == ("wss", "https")
 
 
 @pytest.mark.requirement("R-12.3")

@@ -195,6 +195,42 @@ def test_a_har_file_must_have_what_the_format_asks_for(recorded: tuple[Path, lis
     assert [entry["response"]["status"] for entry in rest] == [200, 400, 200]
 
 
+@pytest.mark.parametrize(
+    ("header", "socket", "older", "call"),
+    [
+        ({}, "ws://app.localhost/ws/v1?device_id=d", "ws://relay/ws/v1", "http://relay/api/keys?limit=1"),
+        (
+            {"ws_url": "wss://127.0.0.1:8765/ws/v1", "http_url": "https://127.0.0.1:8766"},
+            "wss://app.localhost/ws/v1?device_id=d",
+            "wss://127.0.0.1:8765/ws/v1",
+            "https://127.0.0.1:8766/api/keys?limit=1",
+        ),
+        (
+            {"ws_url": "ws://[::1]:1/spaces/sp_1/ws/v1", "http_url": "http://[::1]:2/spaces/sp_1"},
+            "ws://app.localhost/spaces/sp_1/ws/v1?device_id=d",
+            "ws://[::1]:1/spaces/sp_1/ws/v1",
+            "http://[::1]:2/spaces/sp_1/api/keys?limit=1",
+        ),
+    ],
+    ids=["of no place", "by TLS", "of a space"],
+)
+def test_a_har_file_must_name_urls_as_the_client_did(
+    tmp_path: Path, header: dict[str, str], socket: str, older: str, call: str
+) -> None:
+    """``older``: of a connection that was there before the recording began, so that its Host is not known."""
+    upgrade = {"path": "/ws/v1", "query": {"device_id": "d"}, "headers": {"host": "app.localhost"}, "ip": "::1"}
+    asked = {"method": "GET", "path": "/api/keys", "query": {"limit": "1"}, "bearer": None, "ip": "::1"}
+    events = [
+        {"zentalk_trace": 1, **header},
+        {"e": "upgrade", "t": 1, "c": 2, **upgrade},
+        {"e": "lost", "t": 1, "c": 1, "cause": "closed"},
+        {"e": "request", "t": 1, "r": 1, **asked},
+    ]
+    path = tmp_path / "r.jsonl"
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert [entry["request"]["url"] for entry in to_har(path)["log"]["entries"]] == [socket, older, call]
+
+
 @pytest.mark.parametrize("work", [to_har, lambda path: redact(path, path.with_suffix(".out"))])
 @pytest.mark.parametrize(
     ("content", "message"),

@@ -269,7 +269,9 @@ class ShapedSocket:
         """A box on the way sends RST to both ends."""
         if not self.is_open:
             return
-        self._drop()
+        if self.real is not None:
+            self.real.reset()
+        self._link.gone(self)
         if self.upgraded_us is None:
             self._refused(None, None)
         else:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket as sockets
 import ssl
+import struct
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -136,6 +137,15 @@ class LiveSocket:
         if self._ws is not None:
             self._ws.transport.abort()
         self.task.cancel()
+
+    def reset(self) -> None:
+        """``abort`` by RST, as a box on the way ends a connection (RFC 9293 §3.5.2)."""
+        if self._ws is not None:
+            # Closed without lingering, a socket sends RST in the place of FIN (SO_LINGER of socket(7)).
+            sock = self._ws.transport.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
 
     async def _run(self) -> None:
         tls: dict[str, Any] = {"ssl": self._tls or True} if self._url.startswith("wss:") else {}

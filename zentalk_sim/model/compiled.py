@@ -29,7 +29,7 @@ _ROOMS: Final = {
     "model": (
         "sent "
         "calendar native_calendar kernel line websocket device sleep outbox node_effects relay_node recorder ingress "
-        "rest_calls rest_line ruled_rest_line ruled_socket workload balancer bus sampler population"
+        "rest_calls rest_line ruled_rest_line rule_edge ruled_socket workload balancer bus sampler population"
     ),
     "report": "histogram",
     "experiment": "quantiles",

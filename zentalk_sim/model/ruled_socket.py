@@ -17,6 +17,7 @@ from zentalk_sim.faults import verdicts as do
 from zentalk_sim.faults.http_answers import refusal_of
 from zentalk_sim.faults.passing import Direction, changed, encoded, error_payload
 from zentalk_sim.model.line import TLS_RECORD_BYTES
+from zentalk_sim.model.rule_edge import Edge
 from zentalk_sim.model.rule_engine import Message, RawText, message_of, names_of, raw_of, size_of
 from zentalk_sim.model.rule_lane import Lane
 from zentalk_sim.model.websocket import CLOSE_TIMEOUT_US, WebSocket, on_the_wire
@@ -26,36 +27,6 @@ from zentalk_sim.protocol.frames import Frame
 
 if TYPE_CHECKING:
     from zentalk_sim.model.device import Device
-    from zentalk_sim.model.rule_engine import RuleEngine
-
-
-class Edge:
-    """What rules have made of one connection."""
-
-    __slots__ = ("is_deaf", "is_ended", "is_gone", "is_silent", "lane_in", "lane_out", "opened_us", "rules", "slow_us")
-
-    def __init__(self, rules: RuleEngine) -> None:
-        self.rules = rules
-        self.opened_us: int | None = None
-        """When its upgrade was answered with 101."""
-        self.lane_in: Lane | None = None
-        self.lane_out: Lane | None = None
-        self.is_ended = False
-        """A rule has ended it: no frame passes any more."""
-        self.is_silent = False
-        """Half-open silence: the socket stands, and nothing is read or written."""
-        self.is_deaf = False
-        """Both have closed, and the node is slow to end the socket: what still comes is thrown away."""
-        self.is_gone = False
-        """The transport is gone at the node, whether the core has been told or not."""
-        self.slow_us: int | None = None
-        """How much later than it could the connection ends."""
-
-    def waiting(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Frames and bytes held back on their way in, and on their way out."""
-        lanes = (self.lane_in, self.lane_out)
-        waiting_in, waiting_out = ((0, 0) if lane is None else lane.waiting() for lane in lanes)
-        return waiting_in, waiting_out
 
 
 class RuledSocket(WebSocket):
@@ -244,9 +215,7 @@ class RuledSocket(WebSocket):
             self.kernel.call_at(self.kernel.now, self._command, CloseConn(self.conn, code, reason))
         elif isinstance(verdict, do.Blackhole):
             edge.is_ended = edge.is_silent = True
-            for lane in (edge.lane_in, edge.lane_out):
-                if lane is not None:
-                    lane.clear()
+            edge.forget()
         elif isinstance(verdict, do.SlowClose):
             edge.slow_us = verdict.ms * 1000
         elif isinstance(verdict, do.Throttle):
@@ -391,9 +360,7 @@ class RuledSocket(WebSocket):
     def node_halted(self, silently: bool) -> None:
         edge = self.edge
         edge.is_gone = True
-        for lane in (edge.lane_in, edge.lane_out):
-            if lane is not None:
-                lane.clear()
+        edge.forget()
         super().node_halted(silently or edge.is_silent)
 
     def _stands(self) -> bool:

@@ -138,6 +138,15 @@ class Link:
         i = bisect_left(self.retransmissions_us, now_us - first_us)
         return first_us + self.retransmissions_us[i] if i < len(self.retransmissions_us) else NEVER
 
+    def slow_start_us(self, held_bytes: int) -> int:
+        """How long after a retransmission by timeout the last of ``held_bytes``, held until then, is sent.
+
+        It carries one segment, each round trip after it twice as many (slow start, RFC 5681 §3.1).
+        """
+        # Round k carries 2^k segments, so that the n-th segment goes in round ⌊log₂ n⌋; small frames share one.
+        segments = max(1, -(-held_bytes // self.mss_bytes))
+        return (segments.bit_length() - 1) * self.srtt_us
+
 
 @lru_cache(maxsize=1024)
 def link_of(profile: LinkProfile) -> Link:

@@ -233,9 +233,8 @@ class TcpConnection:
     def release(self, direction: Way, now_us: int) -> list[int]:
         """After a heal: when each of the held sends of ``direction`` arrives, in order.
 
-        The first retransmission carries one segment, each round trip after it twice as many (slow start after a
-        timeout, RFC 5681 §3.1). Empty where nothing was held, the direction is still blocked, or the sender has
-        given up; short where it gives up on the way (see ``reset_at_us``).
+        Empty where nothing was held, the direction is still blocked, or the sender has given up; short where it gives
+        up on the way (see ``reset_at_us``).
         """
         stall = self._stall
         path = self.path
@@ -253,7 +252,7 @@ class TcpConnection:
             if at_us == NEVER:
                 return []
             sizes, own.held_bytes = own.held_bytes, []
-            instants = self._released(stall, up, sizes, at_us)
+            instants = self._released(up, sizes, at_us)
         if not own.is_dead and not path.blocked:
             own.since_us = NEVER
         if not other.is_dead and not other.held_bytes and not path.blocked:
@@ -368,16 +367,12 @@ class TcpConnection:
                 waiting.fails_us = now_us + self._link.srtt_us
         return is_held
 
-    def _released(self, stall: Stall, up: bool, sizes: list[int], at_us: int) -> list[int]:
-        mss = self._link.profile.mss_bytes
+    def _released(self, up: bool, sizes: list[int], at_us: int) -> list[int]:
         instants: list[int] = []
         total_bytes = 0
         for size_bytes in sizes:
             total_bytes += size_bytes
-            # Round k carries 2^k segments, so that the n-th segment goes in round ⌊log₂ n⌋; small frames share one.
-            segments = max(1, -(-total_bytes // mss))
-            sent_us = at_us + (segments.bit_length() - 1) * self._link.srtt_us
-            arrived_us = self._arrival(up, size_bytes, sent_us)
+            arrived_us = self._arrival(up, size_bytes, at_us + self._link.slow_start_us(total_bytes))
             if arrived_us == NEVER:
                 break
             instants.append(arrived_us)

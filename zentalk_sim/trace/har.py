@@ -11,9 +11,10 @@ import os
 from datetime import UTC, datetime
 from os import PathLike, fspath
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from zentalk_sim import __version__
+from zentalk_sim.protocol.upgrade import PATH
 from zentalk_sim.trace.recording import RecordingError
 from zentalk_sim.trace.redact import Event, redacted_events
 from zentalk_sim.trace.replacing import replacing
@@ -69,7 +70,13 @@ def _response(status: int, text: str) -> Event:
 class _Har:
     """The entries as they come up, in the order of their beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, header: Event) -> None:
+        """``header`` says where clients reached the relay; one of before it did, or of a test, does not."""
+        socket = urlsplit(str(header.get("ws_url") or f"ws://relay{PATH}"))
+        self._ws_scheme, self._ws_host = socket.scheme, socket.netloc
+        self._before_path = socket.path.removesuffix(PATH)
+        """A space's own; the core hears of paths within it."""
+        self._http_url = header.get("http_url") or "http://relay"
         self.entries: list[Event] = []
         self._connections: dict[int, Event] = {}
         self._began: dict[int, int] = {}
@@ -100,12 +107,14 @@ class _Har:
             self._lasted(entry, event["c"], t)
 
     def _upgrade(self, event: Event) -> None:
-        host = event["headers"].get("host", "relay")
-        query = urlencode(event["query"])
-        url = f"ws://{host}{event['path']}" + (f"?{query}" if query else "")
-        self._open(
-            event["c"], _entry(event["t"], "websocket", "GET", url, event["query"], event["headers"]), event["t"]
-        )
+        query, headers = event["query"], event["headers"]
+        url = self._socket_url(event["path"], headers.get("host"))
+        if query:
+            url += f"?{urlencode(query)}"
+        self._open(event["c"], _entry(event["t"], "websocket", "GET", url, query, headers), event["t"])
+
+    def _socket_url(self, path: str, host: str | None = None) -> str:
+        return f"{self._ws_scheme}://{host or self._ws_host}{self._before_path}{path}"
 
     def _open(self, conn: int, entry: Event, t: int) -> None:
         entry["_webSocketMessages"] = []
@@ -116,7 +125,7 @@ class _Har:
     def _of(self, conn: int, t: int) -> Event:
         """A connection's entry; one older than the recording gets its own when it first shows."""
         if conn not in self._connections:
-            self._open(conn, _entry(t, "websocket", "GET", "ws://relay/ws/v1", {}, {}), t)
+            self._open(conn, _entry(t, "websocket", "GET", self._socket_url(PATH), {}, {}), t)
             self._connections[conn]["response"] = _response(101, "")
         return self._connections[conn]
 
@@ -133,7 +142,7 @@ class _Har:
 
     def _request(self, event: Event) -> None:
         query = urlencode(event["query"])
-        url = f"http://relay{event['path']}" + (f"?{query}" if query else "")
+        url = f"{self._http_url}{event['path']}" + (f"?{query}" if query else "")
         entry = _entry(event["t"], "fetch", event["method"], url, event["query"], {})
         body = event.get("body")
         if body is not None:
@@ -154,12 +163,13 @@ def to_har(path: str | PathLike[str]) -> dict[str, Any]:
 
     Raises RecordingError (``file:line: message``) for what is no recording, OSError where it cannot be read.
     """
-    har = _Har()
+    har = _Har({})
     for number, event in enumerate(redacted_events(path), 1):
-        if number == 1:
-            continue
         try:
-            har.take(event)
+            if number == 1:
+                har = _Har(event)
+            else:
+                har.take(event)
         except (LookupError, TypeError, AttributeError, ValueError, OverflowError, OSError) as error:
             raise RecordingError(f"{fspath(path)}:{number}: not an event of a recording ({error!r})") from None
     creator = {"name": "zentalk-sim", "version": __version__}

@@ -47,6 +47,10 @@ class Header(Struct, frozen=True, omit_defaults=True):
     started: int
     """Unix time in µs, of the snapshot."""
     redacted: bool = False
+    ws_url: str = ""
+    """Where clients reached this relay, such as ``wss://127.0.0.1:8765/ws/v1``; empty where that is not known."""
+    http_url: str = ""
+    """What stood before the paths of its REST calls."""
 
 
 # --- inputs ------------------------------------------------------------------------------------------
@@ -325,11 +329,14 @@ def wire_line(event: Wire) -> bytes:
     return _encode(event) + b"\n"
 
 
-def header_line(relay: Relay, seed: int | str, versions: dict[str, str], now_us: int) -> bytes:
+def header_line(
+    relay: Relay, seed: int | str, versions: dict[str, str], now_us: int, ws_url: str = "", http_url: str = ""
+) -> bytes:
     """The header for a recording that begins now, with the relay's snapshot; call it between two inputs."""
     snapshot = relay.snapshot()
     boot = relay.store.counters.boot
-    return _encode(Header(FORMAT, seed, boot, relay.config, snapshot, versions, now_us)) + b"\n"
+    header = Header(FORMAT, seed, boot, relay.config, snapshot, versions, now_us, ws_url=ws_url, http_url=http_url)
+    return _encode(header) + b"\n"
 
 
 __all__ = [
