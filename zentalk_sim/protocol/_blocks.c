@@ -16,12 +16,18 @@ static const uint64_t INITIAL[WORDS] = {
     0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179,
 };
 
+/* Words are little-endian, numbers and ids big-endian. Spelt out, so that a compiler sees the one load that it is. */
 static inline uint64_t word_at(const uint8_t *from)
 {
-    uint64_t word = 0;
-    for (int i = 7; i >= 0; i--)
-        word = word << 8 | from[i];
-    return word;
+    return (uint64_t)from[0] | (uint64_t)from[1] << 8 | (uint64_t)from[2] << 16 | (uint64_t)from[3] << 24 |
+           (uint64_t)from[4] << 32 | (uint64_t)from[5] << 40 | (uint64_t)from[6] << 48 | (uint64_t)from[7] << 56;
+}
+
+static inline void put_word(uint64_t word, uint8_t *to)
+{
+    to[0] = (uint8_t)word, to[1] = (uint8_t)(word >> 8), to[2] = (uint8_t)(word >> 16), to[3] = (uint8_t)(word >> 24);
+    to[4] = (uint8_t)(word >> 32), to[5] = (uint8_t)(word >> 40), to[6] = (uint8_t)(word >> 48);
+    to[7] = (uint8_t)(word >> 56);
 }
 
 #define TURNED(word, by) ((word) >> (by) | (word) << (64 - (by)))
@@ -98,7 +104,7 @@ static int digest(PyObject *const *arguments, Py_ssize_t given, uint8_t out[DIGE
     name = (const uint8_t *)PyBytes_AS_STRING(arguments[2]);
     left = (size_t)PyBytes_GET_SIZE(arguments[2]);
     for (int i = 0; i < 8; i++)
-        block[i] = (uint8_t)(number >> (56 - 8 * i));
+        block[7 - i] = (uint8_t)(number >> 8 * i);
     while (left > BLOCK - filled) {
         memcpy(block + filled, name, BLOCK - filled);
         name += BLOCK - filled;
@@ -111,8 +117,8 @@ static int digest(PyObject *const *arguments, Py_ssize_t given, uint8_t out[DIGE
     filled += left;
     memset(block + filled, 0, BLOCK - filled);
     compress(h, block, taken + filled, 1);
-    for (int i = 0; i < DIGEST; i++)
-        out[i] = (uint8_t)(h[i / 8] >> (8 * (i % 8)));
+    for (int i = 0; i < WORDS; i++)
+        put_word(h[i], out + 8 * i);
     return 1;
 }
 

@@ -175,11 +175,10 @@ class JwtAuthority(TokenAuthority):
         return {"keys": [self._jwk]}
 
 
-_is_plain: Final = re.compile(
-    rf"0x[0-9a-fA-F]{{40}}~[0-9]{{1,13}}~[0-9]{{1,13}}~{UUID_PATTERN[1:-2]}~[0-9A-Za-z_]*", re.ASCII
-).fullmatch
-"""Whether claims can stand in a plain token as they are: no other character, and none that JSON would escape."""
-_PLAIN_JSON_BYTES: Final = len(_encode(Claims("", 0, 0, "", CAPABILITIES))) - len("00") - len("~~~~")
+_ADDRESS_CHARACTERS: Final = 42
+_IDS_CHARACTERS: Final = _ADDRESS_CHARACTERS + 36
+"""Of a user's address and a device's id, with which a plain token's claims begin; ``~`` stands between the others."""
+_PLAIN_JSON_BYTES: Final = len(_encode(Claims("", 0, 0, "", CAPABILITIES))) - len("00") - len("~~")
 """Of JSON around the claims of a plain token, less what separates them there."""
 _SESSION_JSON_BYTES: Final = len(',"session_id":""')
 _SIGNATURE_CHARACTERS: Final = len(".") + (4 * _SIGNATURE_BYTES + 2) // 3
@@ -191,7 +190,8 @@ def plain_claims(token: str) -> Claims:
 
 
 def _claims_in(plain: str) -> Claims:
-    sub, iat, exp, device_id, session_id = plain.split("~")
+    iat, exp, session_id = plain[_IDS_CHARACTERS:].split("~", 2)
+    sub, device_id = plain[:_ADDRESS_CHARACTERS], plain[_ADDRESS_CHARACTERS:_IDS_CHARACTERS]
     return _CLAIMS(sub, int(iat), int(exp), device_id, CAPABILITIES, session_id or _UNSET)
 
 
@@ -215,11 +215,12 @@ class ModelledAuthority(TokenAuthority):
 
     def issue(self, claims: Claims) -> str:
         """A token."""
-        if claims.capabilities == CAPABILITIES:
-            session = claims.session_id
-            named: str = "" if session is _UNSET else session or "?"
-            plain = f"{claims.sub}~{claims.iat}~{claims.exp}~{claims.device_id}~{named}"
-            if _is_plain(plain) is not None:
+        session = claims.session_id
+        if claims.capabilities == CAPABILITIES and session != "":
+            sub, device_id = claims.sub, claims.device_id
+            session_id: str = session or ""
+            plain = f"{sub}{device_id}{claims.iat}~{claims.exp}~{session_id}"
+            if len(sub) == _ADDRESS_CHARACTERS and len(sub) + len(device_id) == _IDS_CHARACTERS and plain.isascii():
                 return self._sealed(plain)
         body = self._start + base64url(_encode(claims))
         return body + "." + base64url(self._crypto.sign(self._seed, body.encode()))
@@ -240,7 +241,7 @@ class ModelledAuthority(TokenAuthority):
                 plain = token[len(self._start) : token.rindex("~")]
                 if self._sealed(plain) != token:
                     raise TokenError("not a token of this relay: checksum")
-                # What is sealed was issued, and had the form that is asked of claims.
+                # Only what was issued is sealed, for a user and a device that there were.
                 return _claims_in(plain)
             body, _, signature = token.rpartition(".")
             if not self._crypto.verify(self._public, body.encode("ascii"), _of_base64url(signature)):
