@@ -101,7 +101,7 @@ class NativeModule(NamedTuple):
 BLOCKS: Final = NativeModule(
     "zentalk_sim.protocol._blocks", Path(__file__).resolve().parent / "protocol" / "_blocks", "zentalk_blocks", ()
 )
-"""Blocks of random streams, of use to whatever runs the protocol's core."""
+"""Blocks of random streams and modelled MACs, of use to whatever runs the protocol's core."""
 
 
 class _Finder:

@@ -1,4 +1,4 @@
-"""Blocks of random streams in C against their definition in Python, which is hashlib's BLAKE2b."""
+"""Blocks of random streams and modelled MACs in C against their definitions in Python, which are the libraries'."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from tests.model.native_queue import built
 from zentalk_sim.compiled import BLOCKS
+from zentalk_sim.protocol import crypto
+from zentalk_sim.protocol.crypto import Modelled
 from zentalk_sim.protocol.streams import begun_of, block_of, ids_of
 
 NATIVE = built(BLOCKS)
@@ -64,3 +66,46 @@ def test_anything_else_must_be_refused(native: ModuleType, arguments: tuple[obje
 def test_what_is_no_key_must_be_refused(native: ModuleType, key: object) -> None:
     with pytest.raises(ValueError, match="1 to 64 bytes"):
         native.begun(key)
+
+
+@EACH
+@given(
+    st.binary(max_size=40),
+    st.text(max_size=12),
+    st.text(max_size=40),
+    st.integers() | st.integers(0, 2**43),
+    st.binary(max_size=80),
+)
+def test_a_mac_must_be_that_of_the_definition(
+    native: ModuleType, key: bytes, kind: str, frame_id: str, timestamp: int, payload: bytes
+) -> None:
+    assert crypto._mac_in_c is None, "the definition must be what is compared with"
+    expected = Modelled().message_mac(key, kind, frame_id, timestamp, payload)
+    assert native.mac(key, kind, frame_id, timestamp, payload) == expected
+
+
+@EACH
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_mac_over_what_utf8_cannot_hold_must_be_refused_alike(native: ModuleType, place: int) -> None:
+    arguments = [KEY, "PONG", "id", 0, b""]
+    arguments[place] = "\ud800"
+    for function in (native.mac, Modelled().message_mac):
+        with pytest.raises(UnicodeEncodeError):
+            function(*arguments)
+
+
+@EACH
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        (KEY, "a", "b", 0),
+        ("k", "a", "b", 0, b""),
+        (KEY, 1, "b", 0, b""),
+        (KEY, "a", "b", "0", b""),
+        (KEY, "a", "b", 0, ""),
+    ],
+)
+def test_a_mac_over_anything_else_must_be_refused(native: ModuleType, arguments: tuple[object, ...]) -> None:
+    with pytest.raises(TypeError):
+        native.mac(*arguments)
