@@ -53,10 +53,6 @@ def check(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
     # What a limit says is read once: attributes of records cost compiled code a look-up each.
     most: int = limit.limit
     window_us: int = limit.window_s * 1_000_000
-    return _refusal(state, limit, most, window_us, now_us)
-
-
-def _refusal(state: LimitState, limit: Limit, most: int, window_us: int, now_us: int) -> Refusal | None:
     admitted = _settle(state, limit, most, window_us, now_us)
     credit = state.credit
     if credit >= window_us and len(admitted) < most:
@@ -81,11 +77,7 @@ def _refusal(state: LimitState, limit: Limit, most: int, window_us: int, now_us:
 
 def take(state: LimitState, limit: Limit, now_us: int) -> None:
     """Count an admission that ``check`` allowed at the same instant."""
-    _count(state, limit.window_s * 1_000_000, now_us)
-
-
-def _count(state: LimitState, window_us: int, now_us: int) -> None:
-    state.credit -= window_us
+    state.credit -= limit.window_s * 1_000_000
     # The object that the instant is already: of another each, compiled code would make one more a limiter.
     at_us: Any = state.refilled_us
     state.admitted_us += (at_us if at_us == now_us else now_us,)
@@ -93,9 +85,7 @@ def _count(state: LimitState, window_us: int, now_us: int) -> None:
 
 def admit(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
     """Check and, where nothing refuses, count."""
-    most: int = limit.limit
-    window_us: int = limit.window_s * 1_000_000
-    refusal = _refusal(state, limit, most, window_us, now_us)
+    refusal = check(state, limit, now_us)
     if refusal is None:
-        _count(state, window_us, now_us)
+        take(state, limit, now_us)
     return refusal
