@@ -25,7 +25,9 @@ MODULES: Final = (
     *(f"mockrelay.{name}" for name in _FACE.split()),
 )
 """What is compiled. A class that extends one of these must be among them too."""
-FORM: Final = compiled.CompiledForm("relay", (Path(compiled.__file__).resolve().parent, _HERE), MODULES)
+FORM: Final = compiled.CompiledForm(
+    "relay", (Path(compiled.__file__).resolve().parent, _HERE), MODULES, (compiled.BLOCKS,)
+)
 
 
 def activate() -> bool:

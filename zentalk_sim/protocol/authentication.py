@@ -43,21 +43,24 @@ def connect(node: Node, conn_id: int, request: UpgradeRequest, now: int) -> None
         node.note("upgrades.refused")
         node.out.append(Refuse(conn_id, refusal.status, refusal.error_code, refusal.message, refusal.retry_after_s))
         return
-    device_id = request.query["device_id"]
-    if not device_id.islower():
+    query: dict[str, str] = request.query
+    device_id = query["device_id"]
+    lower = device_id.lower()
+    if lower != device_id:
         # Where nothing need change, no copy is kept.
-        device_id = device_id.lower()
+        device_id = lower
     conn = Connection(conn_id, peer_ip(request, node.config.upgrade), "", device_id, ())
-    conn.resume_token = request.query.get("resume_token")
+    conn.resume_token = query.get("resume_token")
     node.conns[conn_id] = conn
     node.out.append(_Accept(conn_id))
     try:
-        claims = node.tokens.verify(request.query["token"])
+        claims = node.tokens.verify(query["token"])
     except TokenError as error:
         fail(node, conn, f"token: {error}", now)
         return
     user = node.store.user(claims.sub.lower())
-    if claims.device_id.lower() != device_id:
+    named: str = claims.device_id
+    if named != device_id and named.lower() != device_id:
         fail(node, conn, "token: issued for another device_id", now)
     elif user is None:
         fail(node, conn, "token: its sub is not registered", now)

@@ -21,6 +21,18 @@ from zentalk_sim.protocol.hmac_sha256 import hmac_sha256
 _WORD: Final = (1 << 32) - 1
 _checksum: Final[Callable[..., Any]] = crc32
 """Of no declared result, so that compiled code hands it on as it is."""
+
+
+def _native_mac() -> Callable[[bytes, str, str, int, bytes], bytes] | None:
+    try:
+        from zentalk_sim.protocol import _blocks
+    except ImportError:
+        return None
+    return _blocks.mac
+
+
+_mac_in_c: Final = _native_mac()
+"""``Modelled.message_mac`` where it is built in C, which takes a third of the time."""
 _sealed: Final = Struct(">28sI").pack
 """28 bytes and a checksum."""
 _signed: Final = Struct(">60sI").pack
@@ -122,5 +134,7 @@ class Modelled(Crypto):
         Two for each frame of an authenticated client, so it is the cheapest that tells other keys and material apart:
         the timestamp is what the checksum begins with.
         """
+        if _mac_in_c is not None:
+            return _mac_in_c(key, type, id, timestamp, payload)
         checksum = _checksum((type + id).encode(), (timestamp ^ (timestamp >> 32)) & _WORD)
         return _sealed(key, _checksum(payload, checksum) if len(payload) else checksum)

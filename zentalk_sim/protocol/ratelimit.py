@@ -18,15 +18,15 @@ _LimitState: Final[type[LimitState]] = LimitState
 
 def fresh(limit: Limit, now_us: int) -> LimitState:
     """A limiter that has admitted nothing: its bucket is full."""
-    return _LimitState(_full(limit), now_us, [], limit)
+    return _LimitState(_full(limit), now_us, (), limit)
 
 
 def _full(limit: Limit) -> int:
     return (limit.burst or limit.limit) * limit.window_s * 1_000_000
 
 
-def _settle(state: LimitState, limit: Limit, most: int, window_us: int, now_us: int) -> None:
-    """Refill the bucket up to now and forget admissions that left the window (now − W, now]."""
+def _settle(state: LimitState, limit: Limit, most: int, window_us: int, now_us: int) -> tuple[int, ...]:
+    """Refill the bucket up to now and forget admissions that left the window (now − W, now]; those that did not."""
     if state.limit is not limit:
         if state.limit != limit:
             # The setting was changed: the new limit begins with a full bucket, what was admitted still counts.
@@ -39,11 +39,13 @@ def _settle(state: LimitState, limit: Limit, most: int, window_us: int, now_us: 
         state.credit = credit if credit < full else full
         state.refilled_us = now_us
     admitted = state.admitted_us
-    stale = 0
+    if not admitted or admitted[0] > now_us - window_us:
+        return admitted
+    stale = 1
     while stale < len(admitted) and admitted[stale] <= now_us - window_us:
         stale += 1
-    if stale:
-        del admitted[:stale]
+    left = state.admitted_us = admitted[stale:]
+    return left
 
 
 def check(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
@@ -51,8 +53,7 @@ def check(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
     # What a limit says is read once: attributes of records cost compiled code a look-up each.
     most: int = limit.limit
     window_us: int = limit.window_s * 1_000_000
-    _settle(state, limit, most, window_us, now_us)
-    admitted = state.admitted_us
+    admitted = _settle(state, limit, most, window_us, now_us)
     credit = state.credit
     if credit >= window_us and len(admitted) < most:
         return None
@@ -79,7 +80,7 @@ def take(state: LimitState, limit: Limit, now_us: int) -> None:
     state.credit -= limit.window_s * 1_000_000
     # The object that the instant is already: of another each, compiled code would make one more a limiter.
     at_us: Any = state.refilled_us
-    state.admitted_us.append(at_us if at_us == now_us else now_us)
+    state.admitted_us += (at_us if at_us == now_us else now_us,)
 
 
 def admit(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:

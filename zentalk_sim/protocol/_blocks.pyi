@@ -1,0 +1,16 @@
+"""Blocks of random streams and modelled MACs in C, where that is built (see ``zentalk_sim.compiled``).
+
+What they are is in streams.py and crypto.py.
+"""
+
+def begun(key: bytes) -> bytes:
+    """What the blocks under a key begin with; only for the functions below. Raises ValueError unless 1 to 64 bytes."""
+
+def block(begun: bytes, number: int, name: bytes) -> bytes:
+    """A block. Raises OverflowError for a number outside 0..2⁶⁴-1."""
+
+def ids(begun: bytes, number: int, name: bytes) -> str:
+    """The four ids of a block, one after the other."""
+
+def mac(key: bytes, type: str, id: str, timestamp: int, payload: bytes) -> bytes:
+    """The MAC of ``crypto.Modelled``. Raises UnicodeEncodeError for what UTF-8 cannot hold."""
