@@ -183,13 +183,13 @@ def _() -> list[Patch]:
 def _() -> list[Patch]:
     """PONG carries the client's own time in the place of the PING's."""
 
-    def ping(self: Any, frame: Any, now: int, out: Any) -> None:
+    def answer(self: Any, ping: Any, now: int, out: Any) -> None:
         from zentalk_sim.protocol.frames import Pong
 
         time_ms = self.session.time_ms(now)
         self.emit("PONG", Pong(time_ms, time_ms), now, out)
 
-    return [(client_core, "_WHEN_CONNECTED", {**client_core._WHEN_CONNECTED, "PING": ping})]
+    return [(client_core.ClientCore, "_answer", answer)]
 
 
 @bug("seq starts anew on resumption")

@@ -67,6 +67,4 @@ def forms() -> list[Form]:
 
 def kernel_on(form: Form, start_us: int) -> Kernel:
     """A kernel with a calendar of that form."""
-    kernel = Kernel(start_us)
-    kernel.calendar = form(start_us)
-    return kernel
+    return Kernel(start_us, form=form)

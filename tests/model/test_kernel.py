@@ -128,6 +128,23 @@ def test_random_ties_keep_each_owners_order(way: str) -> None:
 
 
 @pytest.mark.requirement("R-13.1")
+def test_what_an_owner_has_others_do_must_keep_the_owners_order_under_random_ties() -> None:
+    class Socket(Actor):
+        def act(self, kind: int, argument: int) -> None:
+            order.append(argument)
+
+    order: list[int] = []
+    node, other, sockets = Actor(), Actor(), [Socket() for _ in range(20)]
+    kernel = Kernel(0, Streams(3).stream("ties"))
+    for number, socket in enumerate(sockets):
+        kernel.calendar.input_of(node, 50, socket, 1, number)
+        kernel.calendar.input_of(other, 50, socket, 1, 100 + number)
+    kernel.run_until(100)
+    assert [number for number in order if number < 100] == list(range(20))
+    assert order in ([*range(20), *range(100, 120)], [*range(100, 120), *range(20)])
+
+
+@pytest.mark.requirement("R-13.1")
 def test_an_actors_inputs_must_run_before_its_timers_and_with_their_kinds(kernel: Kernel, log: list[Any]) -> None:
     class Alice(Actor):
         def act(self, kind: int, argument: str) -> None:

@@ -38,6 +38,7 @@ ACTS = st.tuples(
             "call_one",
             "call_at",
             "input_for",
+            "input_of",
             "timer_for",
             "timer_one",
             "timer_at",
@@ -63,6 +64,9 @@ DRIVES = st.lists(
 )
 MOST = 150
 """Entries that a run may schedule, since scripts may call each other without end."""
+
+
+OWNER = Actor()
 
 
 class Model(Actor):
@@ -110,6 +114,8 @@ class Model(Actor):
         calendar = self.calendar
         if what.startswith("event"):
             calendar.event_at(at_us, int(what[-1]), self.entry, argument)
+        elif what == "input_of":
+            calendar.input_of(OWNER, at_us, self, argument[1] + 1, argument)
         elif what.endswith("for"):
             (calendar.input_for if what == "input_for" else calendar.timer_for)(at_us, self, argument[1] + 1, argument)
         elif what.endswith("one"):

@@ -135,11 +135,14 @@ def test_a_session_must_be_resumed_on_another_node(world: RelayWorld) -> None:
     ("way", "code", "reason"),
     [("replaced", 1000, "replaced"), ("removed", 1000, "device_removed"), ("suspended", 4003, "suspended")],
 )
+@pytest.mark.parametrize("looks", [0, 2])
 def test_an_end_that_was_not_heard_of_must_be_made_good_at_the_look(
-    world: RelayWorld, way: str, code: int, reason: str
+    world: RelayWorld, way: str, code: int, reason: str, looks: int
 ) -> None:
     alice = world.person("alice", devices=2)
     older = alice.connect(0, relay=0)
+    world.advance(30 * looks)
+    assert older.close_code is None
     world.bus_up = False
     if way == "replaced":
         alice.connect(0, relay=1)

@@ -15,6 +15,7 @@ from zentalk_sim.model.world import World
 from zentalk_sim.protocol import control
 from zentalk_sim.protocol.client import Client
 from zentalk_sim.protocol.client_state import OPEN, ClientState
+from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.effects import Effect, Note
 from zentalk_sim.protocol.errors import ProtocolError
 from zentalk_sim.protocol.frames import Frame
@@ -210,6 +211,10 @@ class Fuse:
             taken: list[Effect] = self._relay.receive_frame(conn, frame, now, real_us)
             return taken
         return self._die(lambda: self._relay.receive_frame(conn, frame, now, real_us))
+
+    def receive_frame_on(self, conn: Connection, frame: Frame, now: int) -> list[Effect]:
+        """See Relay."""
+        return self.receive_frame(conn.id, frame, now)
 
     def receive_data(self, conn: int, data: str | bytes, now: int, real_us: int | None = None) -> list[Effect]:
         """See Relay."""

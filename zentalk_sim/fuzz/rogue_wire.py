@@ -17,6 +17,7 @@ from zentalk_sim.protocol.upgrade import PATH, UpgradeRequest
 
 if TYPE_CHECKING:
     from zentalk_sim.fuzz.rogue import Rogue
+    from zentalk_sim.protocol.connection import Connection
 
 _REACTION_US: Final = 1_000
 _KEEP: Final = object()
@@ -36,6 +37,7 @@ class RogueWire:
         self.presented: str | None = None
         self.resume_token: str | None = None
         self.session_token = ""
+        self.core: Connection | None = None
         # What a node looks at in a device.
         self.device = self
         self.member = self

@@ -126,6 +126,10 @@ class Calendar:
         """Have ``actor.act(kind, argument)`` run at ``at_us`` as an input; ``kind`` is between 1 and 63."""
         self._push(at_us, INPUT, _act, (actor, kind, argument), actor)
 
+    def input_of(self, owner: Actor, at_us: int, actor: Actor, kind: int, argument: Any) -> None:
+        """As ``input_for``, but the entry counts as ``owner``'s, with whose others it keeps its order."""
+        self._push(at_us, INPUT, _act, (actor, kind, argument), owner)
+
     def timer_for(self, at_us: int, actor: Actor, kind: int, argument: Any) -> None:
         """As ``input_for``, as a timer."""
         self._push(at_us, TIMER, _act, (actor, kind, argument), actor)

@@ -31,12 +31,18 @@ class Kernel(simpy.Environment):
     """The event queue and clock of one simulated world, as SimPy's processes and models of few events use it.
 
     Whoever makes most of the entries keeps ``calendar``, which is quicker, and the more so compiled, since a class of
-    SimPy's cannot be machine code. ``ties``: see Calendar.
+    SimPy's cannot be machine code. ``ties``: see Calendar. ``form``: the kind of calendar, by default the quickest
+    that there is.
     """
 
-    def __init__(self, start_us: int, ties: Stream | None = None) -> None:
+    def __init__(
+        self, start_us: int, ties: Stream | None = None, form: Callable[[int], Calendar] | None = None
+    ) -> None:
         super().__init__(initial_time=start_us)
-        self.calendar = _calendar(start_us) if ties is None else Calendar(start_us, ties)
+        self.calendar = (form or _calendar)(start_us) if ties is None else Calendar(start_us, ties)
+        # Bound once: of SimPy's events each has an entry.
+        self._event_at = self.calendar.event_at
+        self._run = self._run_event
 
     @property
     def now(self) -> int:
@@ -58,7 +64,7 @@ class Kernel(simpy.Environment):
 
     def schedule(self, event: Event, priority: int = NORMAL, delay: float = 0) -> None:
         """Schedule a SimPy event; ``delay`` is in whole microseconds."""
-        self.calendar.event_at(int(self.calendar.now + delay), priority, self._run_event, event)
+        self._event_at(int(self.calendar.now + delay), priority, self._run, event)
 
     def _run_event(self, event: Event) -> None:
         callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]

@@ -60,6 +60,10 @@ class NativeCalendar(Calendar):
         """See Calendar."""
         push(self._entries, at_us, INPUT, kind, actor, argument)
 
+    def input_of(self, owner: Actor, at_us: int, actor: Actor, kind: int, argument: Any) -> None:
+        """See Calendar."""
+        push(self._entries, at_us, INPUT, kind, actor, argument)
+
     def timer_for(self, at_us: int, actor: Actor, kind: int, argument: Any) -> None:
         """See Calendar."""
         push(self._entries, at_us, TIMER, kind, actor, argument)

@@ -43,8 +43,9 @@ _SIGNALS: Final = {
 }
 """Frames whose number grows with who watches, and the count of each."""
 _COMMITTED: Final = 1
-_FRAME_COMMITTED: Final = 2
-"""Kinds of a node's entries: the effects of an input are committed, or the frame that is its only one."""
+"""A kind of a node's entries: the effects of an input are committed."""
+FRAME_COMMITTED: Final = 6
+"""A kind of a WebSocket's entries, in its node's order: so is the frame that is an input's only effect."""
 _NOTED: Final = frozenset(("MESSAGE_NEW", *_SIGNALS))
 """Frames of which the recorder is told."""
 
@@ -100,7 +101,7 @@ class NodeEffects(Backend):
         """As ``_commit``, for a frame that is an input's only effect; ``socket`` is its connection's WebSocket."""
         at_us = self._commit_us(latency_us)
         if at_us > self.kernel.now:
-            self.kernel.input_for(at_us, self, _FRAME_COMMITTED, (socket, frame))
+            self.kernel.input_of(self, at_us, socket, FRAME_COMMITTED, frame)
         else:
             socket.committed(frame)
 
@@ -114,13 +115,9 @@ class NodeEffects(Backend):
 
     def act(self, kind: int, argument: Any) -> None:
         """See Actor."""
-        if kind == _FRAME_COMMITTED:
-            frame: tuple[WebSocket, Any] = argument
-            frame[0].committed(frame[1])
-        else:
-            committed: tuple[int, list[Effect]] = argument
-            if committed[0] == self.epoch:
-                self.apply_now(committed[1])
+        committed: tuple[int, list[Effect]] = argument
+        if committed[0] == self.epoch:
+            self.apply_now(committed[1])
 
     def apply_now(self, effects: list[Effect]) -> None:
         """Send effects out without waiting for a commit, as what a node that is about to die still gets out."""

@@ -227,13 +227,18 @@ class RelayNode(NodeEffects):
         conn = relay.connections.get(socket.conn)
         if conn is not None:
             conn.face = socket
+            socket.core = conn
         self._take(effects)
 
     def receive_frame(self, socket: WebSocket, frame: Frame) -> None:
         """A frame by reference (fidelity ``frames``)."""
         assert self.relay is not None
         now = self.kernel.now if self.clock is None else self.now()
-        self._take(self.relay.receive_frame(socket.conn, frame, now))
+        core = socket.core
+        if core is None:
+            self._take(self.relay.receive_frame(socket.conn, frame, now))
+        else:
+            self._take(self.relay.receive_frame_on(core, frame, now))
 
     def receive_data(self, socket: WebSocket, data: str | bytes) -> None:
         """A frame's bytes (fidelity ``wire``)."""
@@ -249,6 +254,7 @@ class RelayNode(NodeEffects):
         """The transport of an accepted connection is gone."""
         assert self.relay is not None
         del self.sockets[socket.conn]
+        socket.core = None
         self._take(self.relay.disconnect(socket.conn, cause, self.now()))
 
     def handle_request(self, line: RestLine, fetch: int, request: Request) -> None:

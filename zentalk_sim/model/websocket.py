@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from zentalk_sim.model.line import TLS_RECORD_BYTES, Line
+from zentalk_sim.model.node_effects import FRAME_COMMITTED
 from zentalk_sim.protocol import codec
 from zentalk_sim.protocol.frame_sizes import frame_size
 from zentalk_sim.protocol.frames import BinaryFrame, Frame
@@ -18,6 +19,7 @@ from zentalk_sim.protocol.upgrade import PATH, SUBPROTOCOL, UpgradeRequest
 
 if TYPE_CHECKING:
     from zentalk_sim.model.device import Device
+    from zentalk_sim.protocol.connection import Connection
 
 HEADERS = {
     "host": "relay.zentalk.network",
@@ -61,6 +63,7 @@ class WebSocket(Line):
         "auth_us",
         "close_code",
         "conn",
+        "core",
         "ended",
         "resumed",
         "retry_after_s",
@@ -77,6 +80,8 @@ class WebSocket(Line):
         self.resumed = False
         self.ended = False
         """Its row in the table of connections is written."""
+        self.core: Connection | None = None
+        """What the relay core knows it as, from the upgrade to the end."""
         self.conn = device.world.next_number()
         self.auth_us = NEVER
         self._unread: list[tuple[Callable[[Any], None], Any]] | None = None
@@ -136,6 +141,8 @@ class WebSocket(Line):
             self._frame_at_node(argument)
         elif kind == _FRAME_SERVED:
             self._handle(argument)
+        elif kind == FRAME_COMMITTED:
+            self.committed(argument)
         else:
             super().act(kind, argument)
 
@@ -346,6 +353,7 @@ class WebSocket(Line):
     def node_halted(self, silently: bool) -> None:
         """The node has died or stopped: what it knew of this connection is lost."""
         self._at_node = False
+        self.core = None
         self._counted = False
         self._unread = None
         if not silently and not self._closing_at_node:

@@ -22,7 +22,7 @@ from zentalk_sim.protocol.config import ClientConfig
 from zentalk_sim.protocol.crypto import Crypto, Ed25519
 from zentalk_sim.protocol.errors import CloseConnection, ProtocolError
 from zentalk_sim.protocol.frame_sizes import BINARY_HEADER_BYTES, payload_size
-from zentalk_sim.protocol.frames import RELAY_FRAMES, Frame, MessageSend, MessageType, SettableStatus, X3dhHeader
+from zentalk_sim.protocol.frames import RELAY_FRAMES, Frame, MessageSend, MessageType, Ping, SettableStatus, X3dhHeader
 from zentalk_sim.protocol.pending import Pending
 from zentalk_sim.protocol.streams import Streams
 
@@ -35,6 +35,7 @@ _ENVELOPE_BYTES: Final = 700
 # Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
 _CONNECTED: Final = ClientState.CONNECTED
 _RELAY_FRAMES: Final = RELAY_FRAMES
+_PING: Final[type[Ping]] = Ping
 
 
 class Client(ClientCore):
@@ -189,7 +190,12 @@ class Client(ClientCore):
             return out
         self._silent_us = now + self._silence_ms * 1000
         kind = frame.type
-        if type(frame.payload) is not _RELAY_FRAMES.get(kind):
+        payload = frame.payload
+        if type(payload) is _PING and kind == "PING" and self.state is _CONNECTED:
+            # What ``_take`` would come to, for the frame that is by far the most frequent.
+            self._answer(payload, now, out)
+            return out
+        if type(payload) is not _RELAY_FRAMES.get(kind):
             out.append(Count("frames.ignored"))
             return out
         self._take(kind, frame, now, out)

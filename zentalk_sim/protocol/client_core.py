@@ -20,7 +20,7 @@ from zentalk_sim.protocol.client_sync import Inbox
 from zentalk_sim.protocol.config import ClientConfig
 from zentalk_sim.protocol.crypto import Crypto
 from zentalk_sim.protocol.errors import HTTP_STATUS, RATE_LIMITED
-from zentalk_sim.protocol.frames import BinaryFrame, Frame, Payload, Pong
+from zentalk_sim.protocol.frames import BinaryFrame, Frame, Payload, Ping, Pong
 from zentalk_sim.protocol.streams import Stream, Streams
 from zentalk_sim.protocol.timers import NEVER
 
@@ -173,7 +173,10 @@ class ClientCore(ConnectionLife):
         out.append(Update(frame))
 
     def _ping(self, frame: Frame, now: int, out: Effects) -> None:
-        self.emit("PONG", _PONG(frame.payload.timestamp, self.session.time_ms(now)), now, out)
+        self._answer(frame.payload, now, out)
+
+    def _answer(self, ping: Ping, now: int, out: Effects) -> None:
+        self.emit("PONG", _PONG(ping.timestamp, self.session.time_ms(now)), now, out)
         if self._receipts is not None:
             self._receipts.forget(now)
         if self._signals is not None:

@@ -36,6 +36,7 @@ class Connection:
         "ip",
         "key_token",
         "look_due_us",
+        "looked_endings",
         "malformed_in_a_row",
         "missed_in_a_row",
         "ping_due_us",
@@ -74,6 +75,8 @@ class Connection:
         self.token_exp_s: int = 0
         self.pushed: dict[str, None] | None = None
         """Copies pushed on this connection and not yet confirmed; None where none was."""
+        self.looked_endings: int = -1
+        """The store's ``endings`` when a look last found that this connection stands; -1 before the first."""
         # The heartbeat (R-8).
         self.ping_missed: bool = False
         self.ping_timestamp_ms: int = NEVER

@@ -91,8 +91,11 @@ def announce_backlog(node: Node, conn: Connection, now: int) -> None:
 def look_again(node: Node, conn: Connection, now: int) -> None:
     """R-12.5: make good what a lost event of the bus failed to bring, a copy or the connection's end."""
     conn.look_due_us += node.look_interval_us
-    if _end_overdue(node, conn):
-        return
+    endings = node.store.endings
+    if conn.looked_endings != endings:
+        if _end_overdue(node, conn):
+            return
+        conn.looked_endings = endings
     boxes = node.store.mailboxes
     box = boxes.get((conn.user, conn.device_id)) if boxes else None
     # Copies that left by overflow, or were confirmed by REST on another node, need not be remembered.

@@ -48,7 +48,7 @@ class Facts:
     """Who takes facts as they happen."""
 
     def tell(self, name: str, count: int, message_id: str | None, device_id: str | None, value_us: int | None) -> None:
-        """A relay counted a fact just now."""
+        """A relay counted a fact just now; the device is told where there is a message."""
         raise NotImplementedError
 
     def round_trip(self, rtt_us: int) -> None:
@@ -234,7 +234,9 @@ class Node:
         """Report a counted fact."""
         facts = self.facts
         if facts is not None:
-            facts.tell(name, count, message_id, device_id if conn is None else conn.device_id, value_us)
+            if conn is not None and message_id is not None:
+                device_id = conn.device_id
+            facts.tell(name, count, message_id, device_id, value_us)
         elif name in self.only_counted:
             self.counters[name] = self.counters.get(name, 0) + count
         elif conn is not None:

@@ -143,11 +143,10 @@ def _receive_first(node: Node, conn: Connection, incoming: Arrived, now: int) ->
 
 
 def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) -> None:
-    user = node.store.users.get(conn.user)
+    store = node.store
     session = conn.session
-    assert user is not None
     assert session is not None
-    if user.suspended:
+    if conn.looked_endings != store.endings and store.users[conn.user].suspended:
         # Another node's word of it may have been lost on the bus.
         raise CloseConnection(CloseCode.BANNED, "suspended")
     if type(incoming) is _Frame:
@@ -196,6 +195,7 @@ def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) ->
         heartbeat.handle_pong(node, conn, payload, now)
         return
     conn.malformed_in_a_row = 0
+    user = store.users[conn.user]
     if kind == "AUTH_RESPONSE":
         raise ProtocolError(FORBIDDEN, "this connection is authenticated already")
     if kind == "MESSAGE_SEND":

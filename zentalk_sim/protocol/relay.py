@@ -174,6 +174,13 @@ class Relay:
             pipeline.receive(node, found, frame, now)
         return self._finish(now)
 
+    def receive_frame_on(self, conn: Connection, frame: Frame, now: int) -> list[Effect]:
+        """As ``receive_frame``, for a face that has kept the connection and so spares a look for it."""
+        self._begin(now, None)
+        if conn.state != "ended":
+            pipeline.receive(self._node, conn, frame, now)
+        return self._finish(now)
+
     def note_arrival(self, conn: ConnId, now: int) -> None:
         """Bytes of a connection have arrived and wait for a CPU: the handshake's time-out no longer runs (R-4.3)."""
         found = self._node.conns.get(conn)

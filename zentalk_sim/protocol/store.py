@@ -81,6 +81,10 @@ class MemoryStore:
         self.seen_ids = SeenIds(dedup or DedupConfig())
         self.derived_ids = DerivedIds()
         """Whose derived conversations ids are; worked out anew after a restart."""
+        self.endings = 0
+        """Counts what may have ended a connection without its node's hearing of it: users saved, places lost or taken.
+
+        Where it stands still there is nothing to look for, which nodes ask at each heartbeat (R-12.5)."""
         self.available = True
         """False while the store is away: what needs it is answered SERVICE_UNAVAILABLE (R-12.2)."""
 
@@ -109,6 +113,7 @@ class MemoryStore:
     def save_user(self, user: User) -> None:
         """Add a user, or keep what was changed in one (devices, settings, contacts and keys included)."""
         self.users[user.address] = user
+        self.endings += 1
 
     def note_activity(self, user: User, device_id: str) -> None:
         """A user and one of its devices were active: what ``save_user`` would keep, but for every frame."""
@@ -249,6 +254,8 @@ class MemoryStore:
         devices = self.presence.setdefault(address, {})
         older = devices.pop(device_id, None)
         devices[device_id] = presence
+        if older is not None:
+            self.endings += 1
         if self._places is not None:
             self._count_place(presence.node, 1)
             if older is not None:
@@ -263,6 +270,7 @@ class MemoryStore:
         del devices[device_id]
         if not devices:
             del self.presence[address]
+        self.endings += 1
         if self._places is not None:
             self._count_place(found.node, -1)
         return True

@@ -14,6 +14,7 @@ import msgspec
 
 from zentalk_sim.protocol import codec
 from zentalk_sim.protocol.config import ClientConfig, RelayConfig
+from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.control import Command
 from zentalk_sim.protocol.effects import BusEvent, Effect
 from zentalk_sim.protocol.frames import BinaryFrame, Frame
@@ -121,6 +122,10 @@ class Tape:
         else:
             event = rec.Text(now, conn, codec.encode_text(frame).decode(), real_us)
         return self._keep(event, self._relay.receive_frame(conn, frame, now, real_us))
+
+    def receive_frame_on(self, conn: Connection, frame: Frame, now: int) -> list[Effect]:
+        """See Relay."""
+        return self.receive_frame(conn.id, frame, now)
 
     def note_arrival(self, conn: int, now: int) -> None:
         """See Relay."""
