@@ -8,12 +8,11 @@ up, and copies more, at each MAC. Equal to ``hmac.digest(key, text, "sha256")`` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
-_KEYS: Final = 1024
-"""Keys of which the most recent are kept ready for use."""
+_KEYS: Final = 16_384
+"""So many keys at most are kept ready for use, at a kilobyte each; then all are begun anew."""
 _BLOCK_BYTES: Final = 64
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
@@ -21,18 +20,22 @@ _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 _Begin = Callable[[], Any]
 """A hash that has taken in a padded key; another copy at each call."""
+_begun: Final[dict[bytes, tuple[_Begin, _Begin]]] = {}
+"""Key → what its inner and its outer hash begin with."""
 
 
-@lru_cache(maxsize=_KEYS)
-def _begun(key: bytes) -> tuple[_Begin, _Begin]:
-    """What the inner and the outer hash of a key begin with."""
+def _begin(key: bytes) -> tuple[_Begin, _Begin]:
     block = (key if len(key) <= _BLOCK_BYTES else sha256(key).digest()).ljust(_BLOCK_BYTES, b"\0")
-    return sha256(block.translate(_INNER)).copy, sha256(block.translate(_OUTER)).copy
+    if len(_begun) >= _KEYS:
+        _begun.clear()
+    begun = _begun[key] = sha256(block.translate(_INNER)).copy, sha256(block.translate(_OUTER)).copy
+    return begun
 
 
 def hmac_sha256(key: bytes, text: bytes) -> bytes:
     """The 32 bytes of a MAC."""
-    begin_inner, begin_outer = _begun(key)
+    begun = _begun.get(key)
+    begin_inner, begin_outer = _begin(key) if begun is None else begun
     inner = begin_inner()
     inner.update(text)
     outer = begin_outer()
