@@ -14,11 +14,11 @@ from zentalk_sim import compiled
 _HERE: Final = Path(__file__).resolve().parent
 _CORE: Final = (
     "timers streams connection heartbeat pipeline node authentication relay messages mailbox presence topics "
-    "token_refresh typing_indicators crypto hmac_sha256 codec identity dedup store"
+    "token_refresh typing_indicators crypto hmac_sha256 codec identity dedup store tokens upgrade ratelimit"
 )
 _FACE: Final = (
     "turns wire group_commit clock sink core_host driver journal gate fault_engine fault_lane frame_reader outlet "
-    "handshake websocket store.sqlite"
+    "upgrade_request handshake websocket store.sqlite"
 )
 MODULES: Final = (
     *(f"zentalk_sim.protocol.{name}" for name in _CORE.split()),

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,3 +165,10 @@ def test_the_content_hash_must_change_with_each_field_and_not_with_the_addresss_
     assert len(set(hashes)) == len(hashes)
     upper = MessageSend("0x" + "AB" * 20, b"c", b"n" * 12, "text", x3dh_header=header)
     assert _content_hash(upper, "conv_a") == hashes[0]
+
+
+@pytest.mark.requirement("R-5.1")
+@given(st.binary(min_size=32, max_size=32), st.text(st.characters(codec="ascii"), max_size=600))
+def test_the_session_key_must_be_what_hkdf_sha256_derives(challenge: bytes, token: str) -> None:
+    hkdf = HKDF(algorithm=SHA256(), length=32, salt=challenge, info=b"zentalk.v1 message_mac")
+    assert Ed25519().session_key(token, challenge) == hkdf.derive(token.encode())
