@@ -27,25 +27,27 @@ _SOURCES: Final = frozenset((".py", ".pyi", ".c", ".h"))
 _SETUP: Final = """\
 from setuptools import Extension, setup
 
-files, native, extensions = {files!r}, {native!r}, []
-if native is not None:
-    module, source, prefix, functions = native
-    extensions.append(Extension(module, [source + ".c"], depends=[source + ".h"], extra_compile_args=["-O2"]))
-if files and native is not None:
+files, natives, extensions, headers = {files!r}, {natives!r}, [], []
+for module, source, _, functions in natives:
+    extensions.append(Extension(module, [source + ".c"], extra_compile_args=["-O2"]))
+    if functions:
+        headers += ["-include", source + ".h"]
+if files and headers:
     from mypyc.ir.ops import ERR_MAGIC
     from mypyc.ir.rtypes import bool_rprimitive, int_rprimitive, object_rprimitive
     from mypyc.primitives.registry import function_op
 
     # mypyc calls these functions as it calls those of its own library, with its own ints.
     kinds = {{"bool": bool_rprimitive, "int": int_rprimitive, "object": object_rprimitive}}
-    for name, arguments, result in functions:
-        function_op(
-            name=f"{{module}}.{{name}}",
-            arg_types=[kinds[argument] for argument in arguments],
-            return_type=kinds[result],
-            c_function_name=f"{{prefix}}_{{name}}",
-            error_kind=ERR_MAGIC,
-        )
+    for module, _, prefix, functions in natives:
+        for name, arguments, result in functions:
+            function_op(
+                name=f"{{module}}.{{name}}",
+                arg_types=[kinds[argument] for argument in arguments],
+                return_type=kinds[result],
+                c_function_name=f"{{prefix}}_{{name}}",
+                error_kind=ERR_MAGIC,
+            )
 if files:
     from mypyc.build import mypycify
 
@@ -60,9 +62,7 @@ if files:
         print("#endif", file=header)
     compiled = mypycify(files, opt_level="2")
     for extension in compiled:
-        if native is not None:
-            extension.extra_compile_args += ["-include", source + ".h"]
-        extension.extra_compile_args += ["-include", "cold.h", "-fvisibility=hidden"]
+        extension.extra_compile_args += [*headers, "-include", "cold.h", "-fvisibility=hidden"]
     extensions += compiled
 setup(name="compiled", packages=[], ext_modules=extensions)
 """
@@ -94,7 +94,14 @@ class NativeModule(NamedTuple):
     prefix: str
     """Of the header's C functions: ``prefix_push`` is what the module calls ``push``."""
     functions: tuple[tuple[str, tuple[str, ...], str], ...]
-    """Those that compiled code calls directly: name, kinds of its arguments, kind of its result."""
+    """Those that compiled code calls directly: name, kinds of its arguments, kind of its result. With none, there is no
+    header either, and all code calls it as Python does."""
+
+
+BLOCKS: Final = NativeModule(
+    "zentalk_sim.protocol._blocks", Path(__file__).resolve().parent / "protocol" / "_blocks", "zentalk_blocks", ()
+)
+"""Blocks of random streams, of use to whatever runs the protocol's core."""
 
 
 class _Finder:
@@ -119,17 +126,17 @@ class CompiledForm:
     """Some modules of some packages, and where their machine code is."""
 
     def __init__(
-        self, name: str, packages: tuple[Path, ...], modules: tuple[str, ...], native: NativeModule | None = None
+        self, name: str, packages: tuple[Path, ...], modules: tuple[str, ...], natives: tuple[NativeModule, ...] = ()
     ) -> None:
         """``name`` begins its folders' names; ``packages``: folders of all sources that it depends on, or files.
 
-        ``modules`` are dotted names; with none, it is ``native`` alone, for which mypyc is not needed. Modules that
+        ``modules`` are dotted names; with none, it is ``natives`` alone, for which mypyc is not needed. Modules that
         define msgspec Structs cannot be among them: mypyc makes other classes of these.
         """
         self.name = name
         self.packages = packages
         self.modules = modules
-        self.native = native
+        self.natives = natives
         self._finder: _Finder | None = None
 
     def fingerprint(self) -> str:
@@ -160,8 +167,7 @@ class CompiledForm:
         """
         if os.environ.get(SWITCH) == "0" or not any(cache().glob(f"{self.name}-*")):
             return False
-        native = () if self.native is None else (self.native.name,)
-        if any(name in sys.modules for name in (*self.modules, *native)):
+        if any(name in sys.modules for name in (*self.modules, *(native.name for native in self.natives))):
             return False
         if not self.is_built():
             return False
@@ -208,9 +214,8 @@ class CompiledForm:
         for package in self.packages if self.modules else ():
             shutil.copytree(package, work / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         files = [f"{name.replace('.', '/')}.py" for name in self.modules]
-        native = self.native
-        parts = None if native is None else (native.name, str(native.source), native.prefix, native.functions)
-        (work / "setup.py").write_text(_SETUP.format(files=files, native=parts), encoding="utf-8")
+        parts = [(native.name, str(native.source), native.prefix, native.functions) for native in self.natives]
+        (work / "setup.py").write_text(_SETUP.format(files=files, natives=parts), encoding="utf-8")
         (work / "pyproject.toml").write_text(_MYPY, encoding="utf-8")
         command = [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", "made"]
         # A fused multiply-add rounds once where the interpreter rounds twice: digests would depend on the processor.

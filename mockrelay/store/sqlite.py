@@ -283,10 +283,10 @@ class SqliteStore(MemoryStore):
             " ON CONFLICT DO UPDATE SET one = excluded.one, other = excluded.other",
             [(name, *self.conversations[name]) for name in self._conversations],
         )
-        limits = self.limits
+        states = [(operation, scope, self.limits[operation].get(scope)) for operation, scope in self._limits]
         self._many(
             "REPLACE INTO limits VALUES (?, ?, ?)",
-            [(*key, encode(limits[key])) for key in self._limits if key in limits],
+            [(operation, scope, encode(state)) for operation, scope, state in states if state is not None],
         )
 
     def _write_messages(self) -> None:

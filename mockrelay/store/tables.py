@@ -139,7 +139,7 @@ def load(database: sqlite3.Connection, store: MemoryStore) -> dict[str, bytes]:
     for key in rows("SELECT id, one, other FROM conversations ORDER BY rowid"):
         store.conversations[key[0]] = (key[1], key[2])
     for operation, scope, record in rows("SELECT operation, scope, record FROM limits"):
-        store.limits[operation, scope] = _limit(record)
+        store.limits.setdefault(operation, {})[scope] = _limit(record)
     for address, device_id, record, seq_in, seq_out in rows(
         "SELECT address, device_id, record, seq_in, seq_out FROM sessions ORDER BY rowid"
     ):

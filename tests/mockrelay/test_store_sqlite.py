@@ -346,9 +346,9 @@ def test_limits_filled_in_the_future_must_not_hold_up_a_relay_of_today(tmp_path:
         bench.message(bench.connect("alice"), bench.people["alice"][3])
         bench.driver.stop()
         again = SqliteStore(store.path)
-        assert again.limits
+        assert any(again.limits.values())
         again.drop_future(today_us)
-        assert not again.limits
+        assert not any(again.limits.values())
         again.close()
 
     asyncio.run(body())

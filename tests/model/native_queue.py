@@ -13,7 +13,9 @@ from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 
+from zentalk_sim.compiled import NativeModule
 from zentalk_sim.model.calendar import Calendar
 from zentalk_sim.model.compiled import QUEUE
 from zentalk_sim.model.kernel import Kernel
@@ -22,23 +24,33 @@ _HEADERS = Path(sysconfig.get_path("include"))
 Form = Callable[[int], Calendar]
 
 
-@cache
-def native_calendar() -> Form | None:
-    """The class, on a queue built for this process; None without a C compiler or Python's headers."""
+def built(native: NativeModule) -> ModuleType | None:
+    """A module of ours in C, built for this process and not imported; None without a C compiler or Python's headers."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None or not (_HEADERS / "Python.h").exists():
         return None
-    with TemporaryDirectory(prefix="zsim-queue-") as folder:
-        made = Path(folder) / f"_queue{EXTENSION_SUFFIXES[0]}"
+    name = native.name.rpartition(".")[2]
+    with TemporaryDirectory(prefix="zsim-native-") as folder:
+        made = Path(folder) / f"{name}{EXTENSION_SUFFIXES[0]}"
         flags = ["-O0", "-shared", "-fPIC", "-Wall", "-Werror", f"-I{_HEADERS}"]
         if sys.platform == "darwin":
             flags += ["-undefined", "dynamic_lookup"]
-        subprocess.run([compiler, *flags, f"{QUEUE.source}.c", "-o", str(made)], check=True)
-        spec = spec_from_file_location(QUEUE.name, made, loader=ExtensionFileLoader(QUEUE.name, str(made)))
+        subprocess.run([compiler, *flags, f"{native.source}.c", "-o", str(made)], check=True)
+        spec = spec_from_file_location(native.name, made, loader=ExtensionFileLoader(native.name, str(made)))
         assert spec is not None
         assert spec.loader is not None
-        sys.modules[QUEUE.name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[QUEUE.name])
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def native_calendar() -> Form | None:
+    """The class, on a queue built for this process; None where it cannot be built."""
+    queue = built(QUEUE)
+    if queue is None:
+        return None
+    sys.modules[QUEUE.name] = queue
     try:
         from zentalk_sim.model.native_calendar import NativeCalendar
     finally:

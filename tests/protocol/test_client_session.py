@@ -279,13 +279,26 @@ def test_token_expiring_in_the_grace_period_refreshes_at_once() -> None:
 @pytest.mark.requirement("R-11.7")
 def test_token_expiring_as_the_window_opens_must_not_bring_the_refreshes_together() -> None:
     relay = FakeRelay(config(silence_timeout_ms=10**9)).join(lifetime_s=7200)
-    planned = relay.client.session.refresh_us
+    planned = relay.client.next_timeout()
     relay.say("TOKEN_EXPIRING", TokenExpiring(relay.now // MS + 7_200_000, 7200, "refresh_recommended"))
-    assert relay.client.session.refresh_us == planned
+    assert relay.client.next_timeout() == relay.client.session.refresh_us == planned
     assert relay.sent("TOKEN_REFRESH") == []
     relay.client.session.refresh_us = NEVER
     relay.say("TOKEN_EXPIRING", TokenExpiring(relay.now // MS + 7_200_000, 5400, "refresh_recommended"))
     assert relay.client.session.refresh_us == relay.now + 1800 * S
+
+
+@pytest.mark.requirement("R-11.7")
+def test_the_instant_of_a_refresh_must_be_the_same_whenever_it_is_asked_for() -> None:
+    """It is drawn once it may be near, and must not depend on when that is."""
+    asked, unasked = (FakeRelay(config(silence_timeout_ms=10**9)).join(lifetime_s=7200) for _ in range(2))
+    planned = asked.client.next_timeout()
+    assert planned is not None
+    for relay in (asked, unasked):
+        relay.advance(planned - relay.now - 1)
+        assert relay.sent("TOKEN_REFRESH") == []
+        relay.advance(1)
+        assert len(relay.sent("TOKEN_REFRESH")) == 1
 
 
 def test_a_refreshed_token_that_could_not_be_signed_is_ignored() -> None:

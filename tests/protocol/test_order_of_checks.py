@@ -239,7 +239,7 @@ class Scene:
             [message.id for message in messages],
             list(store.nonces.items()),
             {key: list(box) for key, box in store.mailboxes.items()},
-            [(key, list(state.admitted_us)) for key, state in store.limits.items() if key[0] == "send_message"],
+            {scope: list(state.admitted_us) for scope, state in store.limits.get("send_message", {}).items()},
             dict(store.conversations),
         )
 

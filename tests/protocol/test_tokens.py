@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
+from zlib import crc32
 
 import jwt
 import pytest
@@ -25,6 +27,7 @@ from zentalk_sim.protocol.tokens import (
     TokenAuthority,
     TokenError,
     base64url,
+    plain_claims,
     token_life,
 )
 
@@ -43,8 +46,18 @@ claims = st.builds(
     st.integers(0, 2**42),
     st.integers(0, 2**42),
     uuids,
-    st.lists(st.sampled_from(CAPABILITIES), max_size=3).map(tuple),
+    st.just(CAPABILITIES) | st.lists(st.sampled_from(CAPABILITIES), max_size=3).map(tuple),
 )
+odd_claims = st.builds(
+    Claims,
+    st.text(max_size=9) | addresses,
+    st.integers(0, 2**42),
+    st.integers(0, 2**42),
+    uuids,
+    st.just(CAPABILITIES),
+    st.text("s~_?", max_size=3),
+)
+"""Such as no relay issues, which a plain token could not hold."""
 with_session = st.builds(
     lambda base, session: Claims(base.sub, base.iat, base.exp, base.device_id, base.capabilities, session),
     claims,
@@ -53,21 +66,73 @@ with_session = st.builds(
 
 
 @EACH
-@given(given_claims=claims | with_session)
+@given(given_claims=claims | with_session | odd_claims)
 def test_what_was_issued_must_verify_whatever_its_life(authority: TokenAuthority, given_claims: Claims) -> None:
     assert authority.verify(authority.issue(given_claims)) == given_claims
 
 
 @given(given_claims=claims | with_session)
-def test_modelled_tokens_must_be_as_long_as_real_ones(given_claims: Claims) -> None:
-    lengths = {len(authority.issue(given_claims)) for authority in AUTHORITIES.values()}
-    assert len(lengths) == 1
+def test_modelled_tokens_must_be_as_long_as_real_ones_and_of_characters_that_a_query_may_hold(
+    given_claims: Claims,
+) -> None:
+    tokens = [authority.issue(given_claims) for authority in AUTHORITIES.values()]
+    assert len({len(token) for token in tokens}) == 1
+    # RFC 3986 §2.3: unreserved, so that nothing grows where the token is quoted.
+    assert all(re.fullmatch("[A-Za-z0-9._~-]+", token) for token in tokens)
+
+
+@given(given_claims=claims | with_session)
+def test_what_a_plain_token_says_must_be_readable_without_a_key(given_claims: Claims) -> None:
+    token = AUTHORITIES["modelled"].issue(given_claims)
+    if given_claims.capabilities == CAPABILITIES:
+        assert plain_claims(token) == given_claims
+    else:
+        with pytest.raises(ValueError, match="substring not found"):
+            plain_claims(token)
 
 
 def test_the_two_forms_must_be_one_where_the_signature_is_real() -> None:
-    """The modelled authority builds by hand what PyJWT builds: with one key, the same claims are in both."""
+    """What is not plain is built by hand as PyJWT builds it: with one key, the same claims are in both."""
     real, by_hand = AUTHORITIES["jwt"], AUTHORITIES["modelled form, real signature"]
-    assert real.verify(by_hand.issue(CLAIMS)) == by_hand.verify(real.issue(CLAIMS)) == CLAIMS
+    bare = Claims(CLAIMS.sub, 1, 2**40, CLAIMS.device_id, ("presence",), "sess_0123456789ab")
+    assert real.verify(by_hand.issue(bare)) == by_hand.verify(real.issue(bare)) == bare
+
+
+def sealed(plain: str) -> str:
+    """A token of the modelled authority's with these claims, whatever they are."""
+    token = AUTHORITIES["modelled"].issue(CLAIMS)
+    start = token.partition(".")[0] + "."
+    text = f"{start}{plain}~{crc32(plain.encode(), crc32(start.encode()))}"
+    return text.ljust(len(token), "-")
+
+
+PLAIN = f"{CLAIMS.sub}{CLAIMS.device_id}1~2~{CLAIMS.session_id}"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        AUTHORITIES["modelled"].issue(CLAIMS) + "-",
+        AUTHORITIES["modelled"].issue(CLAIMS)[:-1],
+        "x" + AUTHORITIES["modelled"].issue(CLAIMS),
+        ModelledAuthority(bytes(32), Modelled()).issue(CLAIMS),
+        sealed(PLAIN.replace("~2~", "~soon~")),
+        sealed(PLAIN.replace("~2~", "~" + "9" * 5_000 + "~")),
+        sealed(PLAIN.replace("~2~", "~")),
+        sealed(PLAIN.partition("~")[2]),
+        sealed(""),
+        *("~", "~~~~~", ".~", "a.~~~~~\ud800"),
+    ],
+)
+def test_what_is_no_plain_token_must_be_refused(token: str) -> None:
+    with pytest.raises(TokenError):
+        AUTHORITIES["modelled"].verify(token)
+
+
+def test_the_tests_own_seal_must_be_the_authoritys() -> None:
+    """Otherwise the test above would show nothing."""
+    fields = PLAIN.replace("1~2~", f"{CLAIMS.iat}~{CLAIMS.exp}~")
+    assert sealed(fields) == AUTHORITIES["modelled"].issue(CLAIMS)
 
 
 @pytest.mark.requirement("R-3.3", "table:JWT Token Format/sub")
@@ -173,7 +238,8 @@ def test_a_token_altered_in_one_bit_must_be_refused(authority: TokenAuthority, a
     if token[at] == "." or (token + ".")[at + 1] == ".":
         # The last character of a part has bits that stand for nothing.
         return
-    other = alphabet[alphabet.index(token[at]) ^ (1 << bit)]
+    # What separates the claims of a plain token is none of the alphabet.
+    other = "A" if token[at] == "~" else alphabet[alphabet.index(token[at]) ^ (1 << bit)]
     with pytest.raises(TokenError):
         authority.verify(token[:at] + other + token[at + 1 :])
 

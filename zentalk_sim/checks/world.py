@@ -18,6 +18,7 @@ from zentalk_sim.protocol import control
 from zentalk_sim.protocol.config import ClientConfig, RelayConfig
 from zentalk_sim.protocol.crypto import Crypto, Ed25519, Modelled
 from zentalk_sim.protocol.identity import address_of
+from zentalk_sim.protocol.tokens import plain_claims
 from zentalk_sim.trace import events as ev
 
 _MOST_UNANSWERED = 2_000
@@ -86,12 +87,14 @@ _decode_claims = msgspec.json.Decoder(Claims).decode
 
 
 def claims_of(token: str | None) -> Claims | None:
-    """The claims of a JWT, unverified; None for what is none, as in a redacted trace."""
+    """The claims of a JWT or a modelled token, unverified; None for what is none, as in a redacted trace."""
     parts = (token or "").split(".")
-    if len(parts) != 3:
-        return None
     try:
-        claims = _decode_claims(base64.urlsafe_b64decode(parts[1] + "=="))
+        if len(parts) == 3:
+            claims = _decode_claims(base64.urlsafe_b64decode(parts[1] + "=="))
+        else:
+            plain = plain_claims(token or "")
+            claims = Claims(plain.sub, plain.device_id, plain.exp, plain.iat, plain.session_id or "")
     except (ValueError, msgspec.MsgspecError, RecursionError):
         return None
     claims.sub, claims.device_id = claims.sub.lower(), claims.device_id.lower()

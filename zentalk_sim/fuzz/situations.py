@@ -316,7 +316,7 @@ class Situations:
         for rule in trial.rules:
             if rule["fired"]:
                 self.reached(f"a rule struck: {rule['action']['do']} at {rule['match']['event']}", rule["fired"])
-        full = sum(_is_full(state) for state in trial.world.store.limits.values())
+        full = sum(_is_full(state) for states in trial.world.store.limits.values() for state in states.values())
         if full:
             self.reached("a limit's window was full to its last place", full)
         for _, text in trial.acts.done:

@@ -1,8 +1,8 @@
 """The simulator's hot modules compiled to C: an option that changes nothing but speed; see ``zentalk_sim.compiled``.
 
-``python -m zentalk_sim.model.compiled`` translates them; with ``queue`` behind it, it makes no more than the queue in
-C, on which sources run too. The same sources run either way, so that the digest of a run is the same; what a full trace
-writes goes through an object that compiled code would refuse, so it runs from sources.
+``python -m zentalk_sim.model.compiled`` translates them; with ``queue`` behind it, it makes no more than the queue and
+the streams' blocks in C, which sources take too. The same sources run either way, so that the digest of a run is the
+same; what a full trace writes goes through an object that compiled code would refuse, so it runs from sources.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from zentalk_sim.compiled import BLOCKS, CompiledForm, NativeModule
 from zentalk_sim.compiled import SWITCH as SWITCH
 from zentalk_sim.compiled import CannotCompile as CannotCompile
-from zentalk_sim.compiled import CompiledForm, NativeModule
 from zentalk_sim.compiled import cache as cache
 
 PACKAGE: Final = Path(__file__).resolve().parent.parent
@@ -49,16 +49,19 @@ QUEUE: Final = NativeModule(
         ("taken_argument", ("object",), "object"),
     ),
 )
-FORM: Final = CompiledForm("compiled", (PACKAGE,), tuple(f"zentalk_sim.{name}" for name in MODULES), QUEUE)
+FORM: Final = CompiledForm("compiled", (PACKAGE,), tuple(f"zentalk_sim.{name}" for name in MODULES), (QUEUE, BLOCKS))
 LARGE_DEVICES: Final = 10_000
 """From so many devices on a world is far larger than what a processor finds in its table of pages."""
 QUEUE_FORM: Final = CompiledForm(
     "queue",
-    tuple(PACKAGE / "model" / name for name in ("_queue.c", "_queue.h", "_pages.h", "native_calendar.py")),
+    (
+        *(PACKAGE / "model" / name for name in ("_queue.c", "_queue.h", "_pages.h", "native_calendar.py")),
+        PACKAGE / "protocol" / "_blocks.c",
+    ),
     (),
-    QUEUE,
+    (QUEUE, BLOCKS),
 )
-"""The queue alone, under a world that runs from sources: two seconds to build, and of no other source's age."""
+"""What is C by itself, under a world that runs from sources: two seconds to build, and of no other source's age."""
 
 
 def folder() -> Path:
@@ -67,7 +70,7 @@ def folder() -> Path:
 
 
 def activate() -> bool:
-    """See ``CompiledForm.activate``. Where sources will run, they take the queue in C if it is built."""
+    """See ``CompiledForm.activate``. Where sources will run, they take what is C by itself if it is built."""
     if FORM.activate():
         return True
     if "zentalk_sim.model.kernel" not in sys.modules:

@@ -34,8 +34,8 @@ from zentalk_sim.protocol.identity import token_signed_data
 from zentalk_sim.protocol.streams import Stream, Streams
 from zentalk_sim.protocol.timers import NEVER
 
-Purpose = Literal["backoff", "nonce", "refresh"]
-"""What draws of randomness are for, besides ids."""
+Purpose = Literal["backoff", "nonce"]
+"""What draws of randomness are for, besides ids and the instant of a refresh."""
 ENDS_SESSION: Final = frozenset({CloseCode.AUTH_FAILED, CloseCode.BANNED, CloseCode.DEVICE_LIMIT})
 """Close codes after which a session cannot be resumed (R-3.4)."""
 UNKNOWN: Final = -1
@@ -136,12 +136,9 @@ class ConnectionLife(Host):
         if purpose == "backoff":
             count = self._drawn_backoff
             self._drawn_backoff = count + 1
-        elif purpose == "nonce":
+        else:
             count = self._drawn_nonce
             self._drawn_nonce = count + 1
-        else:
-            count = self._drawn_refresh
-            self._drawn_refresh = count + 1
         return self.streams.fresh(self.name + "/" + purpose, count)
 
     def backoff_us(self, attempt: int) -> int:

@@ -137,8 +137,16 @@ class ClientCore(ConnectionLife):
     def _new_token(self, token: str, expires_at: int, now: int) -> None:
         self.token = token
         self.session.take_token(token, expires_at)
-        uniform = self.config.token_refresh == "uniform_first_hour"
-        self.session.plan_refresh(self.config, now, self.draw("refresh") if uniform else None)
+        self.session.plan_refresh(self.config, now)
+        if self.session.refreshes_later:
+            self._drawn_refresh += 1
+
+    def _refresh_us(self) -> int:
+        """When to send TOKEN_REFRESH; to be asked once that may be near."""
+        session = self.session
+        if session.refreshes_later:
+            session.draw_refresh(self.streams.fresh(self.name + "/refresh", self._drawn_refresh - 1))
+        return session.refresh_us
 
     def _auth_failed(self, frame: Frame, now: int, out: Effects) -> None:
         # The close that follows decides (R-4.2, R-11.3); if none comes, the time-out does.
@@ -183,6 +191,7 @@ class ClientCore(ConnectionLife):
 
     def _token_expiring(self, frame: Frame, now: int, out: Effects) -> None:
         remaining = min(max(frame.payload.seconds_remaining, 0), MAX_TIME_MS)
+        self._refresh_us()
         self.session.warned(remaining, self.config, now)
         self._session_timers(now, out)
 
@@ -283,9 +292,10 @@ class ClientCore(ConnectionLife):
         due = self._due_us
         if self.state is _CONNECTED:
             due = self._silent_us
-            at = self.session.refresh_us
-            if at < due:
-                due = at
+            if self.session.refresh_us < due:
+                at = self._refresh_us()
+                if at < due:
+                    due = at
         # Spelt out, since this runs at every input.
         outbox = self._outbox
         if outbox is not None and (outbox.sent or outbox.queue):
@@ -333,7 +343,7 @@ class ClientCore(ConnectionLife):
         session = self.session
         if self._silent_us <= now:
             self._abort("silence", now, out)
-        elif session.refresh_us <= now:
+        elif session.refresh_us <= now and self._refresh_us() <= now:
             payload = session.refresh(self.identity, self.crypto, self.config, now)
             session.refresh_id = self.emit("TOKEN_REFRESH", payload, now, out)
 

@@ -31,6 +31,7 @@ class Session:
         "refresh_id",
         "refresh_paused_us",
         "refresh_us",
+        "refreshes_later",
         "resume_token",
         "seq",
         "session_id",
@@ -44,6 +45,8 @@ class Session:
         self.seq = 0
         self.offset_us = 0
         """The relay's clock less ours (R-11.8)."""
+        self.refreshes_later = False
+        """``refresh_us`` is only the earliest instant that may be drawn; ``draw_refresh`` says which it is."""
         self.refresh_us = NEVER
         """When to send TOKEN_REFRESH."""
         self.challenge: bytes | None = None
@@ -62,6 +65,7 @@ class Session:
         self.challenge = None
         self._key = None
         self.ready = False
+        self.refreshes_later = False
         self.refresh_us = NEVER
         self.refresh_id = None
 
@@ -113,21 +117,32 @@ class Session:
 
     # --- token refresh ----------------------------------------------------------------------------
 
-    def plan_refresh(self, config: ClientConfig, now: int, stream: Stream | None) -> None:
-        """R-11.7: refresh at an instant uniform over the first hour of the window, or as the policy says."""
-        opens_us = self.expires_us - TOKENS.refresh_window_s * 1_000_000
-        if config.token_refresh == "never":
+    def plan_refresh(self, config: ClientConfig, now: int) -> None:
+        """R-11.7: refresh at an instant uniform over the first hour of the window, or as the policy says.
+
+        The instant is drawn when it may be near: most connections end long before.
+        """
+        policy: str = config.token_refresh
+        self.refreshes_later = policy == "uniform_first_hour"
+        if policy == "never":
             self.refresh_us = NEVER
-        elif stream is None:
-            self.refresh_us = max(now, opens_us, self.refresh_paused_us)
         else:
-            self.refresh_us = max(now, opens_us + stream.between(0, _FIRST_HOUR_US), self.refresh_paused_us)
+            self.refresh_us = max(now, self._window_opens_us(), self.refresh_paused_us)
+
+    def _window_opens_us(self) -> int:
+        return self.expires_us - TOKENS.refresh_window_s * 1_000_000
+
+    def draw_refresh(self, stream: Stream) -> None:
+        """Draw the instant from its stream."""
+        self.refreshes_later = False
+        self.refresh_us = max(self.refresh_us, self._window_opens_us() + stream.between(0, _FIRST_HOUR_US))
 
     def warned(self, seconds_remaining: int, config: ClientConfig, now: int) -> None:
         """TOKEN_EXPIRING: refresh by the end of the window's first hour, which the relay's clock tells better."""
         if config.token_refresh == "never" or self.refresh_id is not None:
             return
         latest = max(now + max(0, seconds_remaining * 1_000_000 - _FIRST_HOUR_US), self.refresh_paused_us)
+        assert not self.refreshes_later
         self.refresh_us = min(self.refresh_us, latest)
 
     def refresh(self, identity: Identity, crypto: Crypto, config: ClientConfig, now: int) -> TokenRefresh:
@@ -140,5 +155,6 @@ class Session:
     def refresh_refused(self, config: ClientConfig, now: int, pause_us: int) -> None:
         """R-11.7: after a refusal again in 20 minutes, or when a limit's ``retry_after`` is over (R-11.5)."""
         self.refresh_id = None
+        self.refreshes_later = False
         self.refresh_paused_us = now + pause_us
         self.refresh_us = now + max(config.refresh_retry_ms * 1000, pause_us)

@@ -14,7 +14,7 @@ class LimitState(Struct, gc=False):
 
     credit: int
     refilled_us: int
-    admitted_us: list[int]
+    admitted_us: tuple[int, ...]
     limit: Limit
     """The limit that ``credit`` is counted for."""
 

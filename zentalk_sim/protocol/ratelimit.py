@@ -18,15 +18,15 @@ _LimitState: Final[type[LimitState]] = LimitState
 
 def fresh(limit: Limit, now_us: int) -> LimitState:
     """A limiter that has admitted nothing: its bucket is full."""
-    return _LimitState(_full(limit), now_us, [], limit)
+    return _LimitState(_full(limit), now_us, (), limit)
 
 
 def _full(limit: Limit) -> int:
     return (limit.burst or limit.limit) * limit.window_s * 1_000_000
 
 
-def _settle(state: LimitState, limit: Limit, most: int, window_us: int, now_us: int) -> None:
-    """Refill the bucket up to now and forget admissions that left the window (now − W, now]."""
+def _settle(state: LimitState, limit: Limit, most: int, window_us: int, now_us: int) -> tuple[int, ...]:
+    """Refill the bucket up to now and forget admissions that left the window (now − W, now]; those that did not."""
     if state.limit is not limit:
         if state.limit != limit:
             # The setting was changed: the new limit begins with a full bucket, what was admitted still counts.
@@ -39,11 +39,13 @@ def _settle(state: LimitState, limit: Limit, most: int, window_us: int, now_us: 
         state.credit = credit if credit < full else full
         state.refilled_us = now_us
     admitted = state.admitted_us
-    stale = 0
+    if not admitted or admitted[0] > now_us - window_us:
+        return admitted
+    stale = 1
     while stale < len(admitted) and admitted[stale] <= now_us - window_us:
         stale += 1
-    if stale:
-        del admitted[:stale]
+    left = state.admitted_us = admitted[stale:]
+    return left
 
 
 def check(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
@@ -51,8 +53,11 @@ def check(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
     # What a limit says is read once: attributes of records cost compiled code a look-up each.
     most: int = limit.limit
     window_us: int = limit.window_s * 1_000_000
-    _settle(state, limit, most, window_us, now_us)
-    admitted = state.admitted_us
+    return _refusal(state, limit, most, window_us, now_us)
+
+
+def _refusal(state: LimitState, limit: Limit, most: int, window_us: int, now_us: int) -> Refusal | None:
+    admitted = _settle(state, limit, most, window_us, now_us)
     credit = state.credit
     if credit >= window_us and len(admitted) < most:
         return None
@@ -76,15 +81,21 @@ def check(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
 
 def take(state: LimitState, limit: Limit, now_us: int) -> None:
     """Count an admission that ``check`` allowed at the same instant."""
-    state.credit -= limit.window_s * 1_000_000
+    _count(state, limit.window_s * 1_000_000, now_us)
+
+
+def _count(state: LimitState, window_us: int, now_us: int) -> None:
+    state.credit -= window_us
     # The object that the instant is already: of another each, compiled code would make one more a limiter.
     at_us: Any = state.refilled_us
-    state.admitted_us.append(at_us if at_us == now_us else now_us)
+    state.admitted_us += (at_us if at_us == now_us else now_us,)
 
 
 def admit(state: LimitState, limit: Limit, now_us: int) -> Refusal | None:
     """Check and, where nothing refuses, count."""
-    refusal = check(state, limit, now_us)
+    most: int = limit.limit
+    window_us: int = limit.window_s * 1_000_000
+    refusal = _refusal(state, limit, most, window_us, now_us)
     if refusal is None:
-        take(state, limit, now_us)
+        _count(state, window_us, now_us)
     return refusal

@@ -64,7 +64,8 @@ class MemoryStore:
         self._nonces_from_us = 0
         """No nonce was last used before this instant."""
         self.conversations: dict[str, tuple[str, str]] = {}
-        self.limits: dict[tuple[str, str], LimitState] = {}
+        self.limits: dict[str, dict[str, LimitState]] = {}
+        """Operation → device or IP → its limiter: a key of both would be an object more for each."""
         self.presence: dict[str, dict[str, Presence]] = {}
         """Address → connected device → where; the presence cache of the cluster."""
         self._places: dict[str, int] | None = None
@@ -236,9 +237,12 @@ class MemoryStore:
 
     def limit_state(self, operation: str, scope: str, limit: Limit, now_us: int) -> LimitState:
         """The limiter of an operation for a device or an IP; a fresh one at first."""
-        state = self.limits.get((operation, scope))
+        states = self.limits.get(operation)
+        if states is None:
+            states = self.limits[operation] = {}
+        state = states.get(scope)
         if state is None:
-            state = self.limits[operation, scope] = fresh(limit, now_us)
+            state = states[scope] = fresh(limit, now_us)
         return state
 
     def connected(self, address: str) -> dict[str, Presence]:
@@ -321,7 +325,7 @@ class MemoryStore:
             notices=[(a, d, kept) for (a, d), kept in self.notices.items()],
             nonces=[(a, nonce, used.id, used.accepted_us) for (a, nonce), used in self.nonces.items()],
             conversations=self.conversations,
-            limits=[(operation, scope, state) for (operation, scope), state in self.limits.items()],
+            limits=[(operation, scope, state) for operation, of in self.limits.items() for scope, state in of.items()],
             presence=[(a, d, p) for a, devices in self.presence.items() for d, p in devices.items()],
             sessions=[(a, d, session) for (a, d), session in self.sessions.items()],
             shown_status=self.shown_status,
@@ -352,8 +356,9 @@ class MemoryStore:
 
         Limiters that were filled after ``now_us`` are dropped, and sessions lost after it count as lost now.
         """
-        for operation, scope in [key for key, state in self.limits.items() if state.refilled_us > now_us]:
-            del self.limits[operation, scope]
+        for states in self.limits.values():
+            for scope in [scope for scope, state in states.items() if state.refilled_us > now_us]:
+                del states[scope]
         for session in self.sessions.values():
             if session.lost_us is not None and session.lost_us > now_us:
                 session.lost_us = now_us
@@ -382,7 +387,7 @@ class MemoryStore:
         for address, nonce, mid, at in image.nonces:
             store.restore_nonce(address, nonce, mid, at)
         for operation, scope, state in image.limits:
-            store.limits[operation, scope] = state
+            store.limits.setdefault(operation, {})[scope] = state
         for node, counts in image.node_ips.items():
             store.node_ips[node] = {}
             for ip, count in counts.items():
