@@ -25,7 +25,8 @@ MODULES: Final = (
     *(f"mockrelay.{name}" for name in _FACE.split()),
 )
 """What is compiled. A class that extends one of these must be among them too."""
-FORM: Final = compiled.CompiledForm("relay", (Path(compiled.__file__).resolve().parent, _HERE), MODULES)
+_NATIVES: Final = (compiled.BLOCKS, compiled.SHA256)
+FORM: Final = compiled.CompiledForm("relay", (Path(compiled.__file__).resolve().parent, _HERE), MODULES, _NATIVES)
 
 
 def activate() -> bool:

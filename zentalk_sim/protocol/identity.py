@@ -5,15 +5,15 @@ Integers in signed material are unsigned big-endian; bytes are concatenated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from hashlib import sha256, sha512
-from typing import Any, Final
+from hashlib import sha512
+from typing import Final
 
 from zentalk_sim.protocol.frames import X3dhHeader
+from zentalk_sim.protocol.hmac_sha256 import sha256
 
-_begin_sha256: Final[Callable[[], Any]] = sha256().copy
-"""A hash that has taken in nothing; its copy costs half of asking OpenSSL for one."""
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_sha256: Final = sha256
 
 
 def uuid_bytes(text: str) -> bytes:
@@ -27,14 +27,14 @@ def address_of(identity_key: bytes) -> str:
     The specification does not say how a wallet address and an identity key belong together; any pair can be
     registered by the relay's tools.
     """
-    return "0x" + sha256(identity_key).hexdigest()[:40]
+    return "0x" + _sha256(identity_key).hex()[:40]
 
 
 @lru_cache(maxsize=8192)
 def conversation_id(one: str, other: str) -> str:
     """R-6.4: ``conv_`` and 16 hex digits of SHA-256 over the two lower-case addresses in ascending order."""
     low, high = sorted((one.lower(), other.lower()))
-    return "conv_" + sha256((low + high).encode("ascii")).hexdigest()[:16]
+    return "conv_" + _sha256((low + high).encode("ascii")).hex()[:16]
 
 
 def fingerprint(key: bytes) -> str:
@@ -79,7 +79,4 @@ def content_hash(
         key_id = header.one_time_key_id
         for key in (header.identity_key, header.ephemeral_key, b"%d" % key_id if isinstance(key_id, int) else b""):
             fields += (len(key).to_bytes(4, "big"), key)
-    hashed = _begin_sha256()
-    hashed.update(b"".join(fields))
-    digest: bytes = hashed.digest()
-    return digest
+    return _sha256(b"".join(fields))
