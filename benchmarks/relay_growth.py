@@ -9,7 +9,8 @@ Each server, ours from sources and compiled and the bare forwarder on ``websocke
   grows by whole arenas of memory: below 1 000 connections nobody can tell what one costs, and a dash stands there;
 - messages of 600 bytes go one to one, by turns from all connections, ``UNDER_WAY`` under way (at 10 connections 80):
   CPU time of the server's process a message, and messages a second by the clock. A message of the relay is done when
-  its MESSAGE_ACK and MESSAGE_DELIVERED have come too;
+  its MESSAGE_ACK and MESSAGE_DELIVERED have come too. What the load generator takes a message is kept beside it: where
+  that were more, the server would wait for its load;
 - ``RATE_PER_S`` messages a second are sent at even distances: milliseconds from sending to arrival;
 - connections a second by the clock, to AUTH_SUCCESS (a forwarder: to the upgrade): small sizes are closed and opened
   again until ``OPENED`` were.
@@ -132,9 +133,10 @@ def measure(start: Start, size: int, messages: int = MESSAGES, rate_s: float = R
             for number, client in enumerate(senders):
                 load.prepare(client, senders[number ^ 1])
             _push_through(load, senders, messages // 4)
-            cpu_s, wall_s = server.cpu_s(), time.perf_counter()
+            load.stock(senders, messages)
+            cpu_s, load_s, wall_s = server.cpu_s(), load.cpu_s(), time.perf_counter()
             _push_through(load, senders, messages)
-            cpu_s, wall_s = server.cpu_s() - cpu_s, time.perf_counter() - wall_s
+            cpu_s, load_s, wall_s = server.cpu_s() - cpu_s, load.cpu_s() - load_s, time.perf_counter() - wall_s
             _send_evenly(load, senders, rate_s)
         finally:
             load.close()
@@ -142,6 +144,7 @@ def measure(start: Start, size: int, messages: int = MESSAGES, rate_s: float = R
         return {
             "cpu_us_per_message": cpu_s / messages * 1e6,
             "messages_per_s": messages / wall_s,
+            "generator_us_per_message": load_s / messages * 1e6,
             "p50_ms": sample[len(sample) // 2] / 1e6,
             "p99_ms": sample[len(sample) * 99 // 100] / 1e6,
             **_connecting(server, first, server.accounts[:size], opened),

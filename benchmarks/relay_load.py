@@ -1,9 +1,11 @@
 """A load generator for WebSocket servers: many clients on one epoll, their frames made and read by hand.
 
-It costs the machine a fraction of what the servers under test cost, so that these are what is measured. A client of
-the relay speaks the whole protocol: upgrade, AUTH_RESPONSE with an Ed25519 signature, MESSAGE_SEND with ``seq`` and
-``message_mac``, MESSAGE_RECEIVED for every MESSAGE_NEW, PONG for every PING. A client of a forwarder upgrades and
-sends the same MESSAGE_SEND texts; the forwarder hands them on as they are.
+It must cost less than the servers under test, so that these are what is measured: a server that waits for its load
+finds little to do in each turn, and pays a turn's price for it. So messages, their MACs and the receipts that answer
+them are made ahead (``stock``), and ``cpu_s`` says what the generator itself has taken. A client of the relay speaks
+the whole protocol: upgrade, AUTH_RESPONSE with an Ed25519 signature, MESSAGE_SEND with ``seq`` and ``message_mac``,
+MESSAGE_RECEIVED for every MESSAGE_NEW, PONG for every PING. A client of a forwarder upgrades and sends the same
+MESSAGE_SEND texts; the forwarder hands them on as they are.
 
 Masks are all zero, which RFC 6455 §5.3 lets a receiver not notice: servers unmask as they do for any other.
 """
@@ -30,7 +32,12 @@ from nacl.signing import SigningKey
 FRAME_BYTES: Final = 600
 """Size of one MESSAGE_SEND text."""
 _PATIENCE_S: Final = 60.0
-_UUID_AT: Final = slice(len('{"type":"MESSAGE_NEW","id":"'), len('{"type":"MESSAGE_NEW","id":"') + 36)
+_TEXT: Final = len('{"type":"MESSAGE_')
+_KIND: Final = slice(_TEXT, _TEXT + 3)
+"""What tells the frames of messages apart, and from all others: none has NEW, ACK, DEL or SEN there."""
+_NEW_ID: Final = slice(len('{"type":"MESSAGE_NEW","id":"'), len('{"type":"MESSAGE_NEW","id":"') + 36)
+_SENT_ID: Final = slice(_NEW_ID.start + 1, _NEW_ID.stop + 1)
+_medium: Final = struct.Struct("!BBHI").pack
 
 
 class LoadError(Exception):
@@ -59,7 +66,7 @@ def masked(payload: bytes, opcode: int = 1) -> bytes:
     size = len(payload)
     if size < 126:
         return struct.pack("!BBI", 0x80 | opcode, 0x80 | size, 0) + payload
-    return struct.pack("!BBHI", 0x80 | opcode, 0x80 | 126, size, 0) + payload
+    return _medium(0x80 | opcode, 0x80 | 126, size, 0) + payload
 
 
 @dataclass(eq=False)
@@ -80,6 +87,10 @@ class Client:
     challenge: bytes = b""
     sent: int = 0
     filling: str = ""
+    stock: deque[bytes] = field(default_factory=deque)
+    """Its next messages, all but their ``seq``."""
+    receipts: dict[bytes, bytes] = field(default_factory=dict)
+    """Message id → the MESSAGE_RECEIVED that answers it, all but its ``seq``."""
     began_ns: dict[int, int] = field(default_factory=dict)
 
 
@@ -151,15 +162,23 @@ class Load:
             client.unsent = data[count:]
             self._epoll.modify(client.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
-    def _send_frame(self, client: Client, kind: str, frame_id: str, payload: str) -> None:
-        """A frame of the protocol, with ``seq`` and, where the session has a key, ``message_mac`` (R-5.2)."""
-        client.seq += 1
+    def _made(self, client: Client, kind: str, frame_id: str, payload: str) -> bytes:
+        """A frame of the protocol but for its ``seq``; with ``message_mac`` where the session has a key (R-5.2)."""
         head = f'{{"type":"{kind}","id":"{frame_id}","timestamp":{self._now_ms},"payload":{payload}'
+        if not client.key:
+            return head.encode()
+        covered = f"{kind}{frame_id}{self._now_ms}{payload}".encode()
+        mac = b64encode(hmac.digest(client.key, covered, "sha256")).decode()
+        return f'{head},"message_mac":"{mac}","seq":'.encode()
+
+    def _send_made(self, client: Client, made: bytes) -> None:
         if client.key:
-            covered = f"{kind}{frame_id}{self._now_ms}{payload}".encode()
-            mac = b64encode(hmac.digest(client.key, covered, "sha256")).decode()
-            head += f',"seq":{client.seq},"message_mac":"{mac}"'
-        self.send(client, masked(f"{head}}}".encode()))
+            client.seq += 1
+            made += b"%d" % client.seq
+        self.send(client, masked(made + b"}"))
+
+    def _send_frame(self, client: Client, kind: str, frame_id: str, payload: str) -> None:
+        self._send_made(client, self._made(client, kind, frame_id, payload))
 
     # --- messages ------------------------------------------------------------------------------------
 
@@ -173,18 +192,45 @@ class Load:
         nonce = b64encode(number.to_bytes(12, "big")).decode()
         return f'{{"to":"{client.peer}","ciphertext":"{client.filling}","nonce":"{nonce}","message_type":"text"}}'
 
+    def _message(self, client: Client, number: int) -> bytes:
+        return self._made(client, "MESSAGE_SEND", _id_of(client, number), self._payload(client, number))
+
+    def _receipt(self, client: Client, frame_id: bytes) -> bytes:
+        own_id = frame_id[:9] + b"1" + frame_id[10:]
+        return self._made(client, "MESSAGE_RECEIVED", own_id.decode(), f'{{"message_id":"{frame_id.decode()}"}}')
+
+    def stock(self, senders: list[Client], messages: int) -> None:
+        """Make so many messages ahead, each sender's share and some more, with what their recipients will answer.
+
+        ``prepare`` came before. What is then sent beyond the stock is made when it is sent.
+        """
+        share = 5 * messages // (4 * len(senders)) + 1
+        by_address = {client.account.address: client for client in self.clients}
+        for sender in senders:
+            recipient = by_address[sender.peer]
+            for number in range(sender.sent + len(sender.stock) + 1, sender.sent + share + 1):
+                sender.stock.append(self._message(sender, number))
+                if recipient.key:
+                    frame_id = _id_of(sender, number).encode()
+                    recipient.receipts[frame_id] = self._receipt(recipient, frame_id)
+
     def message(self, client: Client) -> None:
         """Send the client's next message."""
         client.sent = number = client.sent + 1
+        made = client.stock.popleft() if client.stock else self._message(client, number)
         client.began_ns[number] = time.perf_counter_ns()
-        frame_id = f"{client.number:08x}-0000-4000-8000-{number:012x}"
-        self._send_frame(client, "MESSAGE_SEND", frame_id, self._payload(client, number))
+        self._send_made(client, made)
 
-    def _arrived(self, frame_id: str) -> None:
+    def _arrived(self, frame_id: bytes) -> None:
         sender = self._senders[int(frame_id[:8], 16)]
         self.delivered += 1
         self.latencies_ns.append(time.perf_counter_ns() - sender.began_ns.pop(int(frame_id[-12:], 16)))
         self.on_delivered(sender)
+
+    @staticmethod
+    def cpu_s() -> float:
+        """CPU time that this process has taken."""
+        return time.process_time()
 
     # --- reading -------------------------------------------------------------------------------------
 
@@ -235,17 +281,18 @@ class Load:
     def _take(self, client: Client, opcode: int, text: bytes) -> None:
         if opcode == 8:
             raise LoadError(f"client {client.number} was closed: {text!r}")
-        if text.startswith(b'{"type":"MESSAGE_NEW"'):
-            frame_id = text[_UUID_AT].decode()
-            own_id = frame_id[:9] + "1" + frame_id[10:]
-            self._send_frame(client, "MESSAGE_RECEIVED", own_id, f'{{"message_id":"{frame_id}"}}')
+        kind = text[_KIND]
+        if kind == b"NEW":
+            frame_id = text[_NEW_ID]
+            receipt = client.receipts.pop(frame_id, None)
+            self._send_made(client, self._receipt(client, frame_id) if receipt is None else receipt)
             self._arrived(frame_id)
-        elif text.startswith(b'{"type":"MESSAGE_SEND"'):
-            self._arrived(text[slice(_UUID_AT.start + 1, _UUID_AT.stop + 1)].decode())
-        elif text.startswith(b'{"type":"MESSAGE_ACK"'):
+        elif kind == b"ACK":
             self.acked += 1
-        elif text.startswith(b'{"type":"MESSAGE_DELIVERED"'):
+        elif kind == b"DEL":
             self.confirmed += 1
+        elif kind == b"SEN":
+            self._arrived(text[_SENT_ID])
         elif opcode == 1:
             self._other(client, json.loads(text))
 
@@ -292,6 +339,11 @@ class Load:
         for client in self.clients:
             client.sock.close()
         self._epoll.close()
+
+
+def _id_of(client: Client, number: int) -> str:
+    """The id of a client's ``number``-th message; it tells both."""
+    return f"{client.number:08x}-0000-4000-8000-{number:012x}"
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, int, int]]:

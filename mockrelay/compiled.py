@@ -14,20 +14,19 @@ from zentalk_sim import compiled
 _HERE: Final = Path(__file__).resolve().parent
 _CORE: Final = (
     "timers streams connection heartbeat pipeline node authentication relay messages mailbox presence topics "
-    "token_refresh typing_indicators crypto hmac_sha256 codec identity dedup store"
+    "token_refresh typing_indicators crypto hmac_sha256 codec identity dedup store tokens upgrade ratelimit"
 )
 _FACE: Final = (
     "turns wire group_commit clock sink core_host driver journal gate fault_engine fault_lane frame_reader outlet "
-    "handshake websocket store.sqlite"
+    "upgrade_request handshake websocket store.sqlite"
 )
 MODULES: Final = (
     *(f"zentalk_sim.protocol.{name}" for name in _CORE.split()),
     *(f"mockrelay.{name}" for name in _FACE.split()),
 )
 """What is compiled. A class that extends one of these must be among them too."""
-FORM: Final = compiled.CompiledForm(
-    "relay", (Path(compiled.__file__).resolve().parent, _HERE), MODULES, (compiled.BLOCKS,)
-)
+_NATIVES: Final = (compiled.BLOCKS, compiled.SHA256)
+FORM: Final = compiled.CompiledForm("relay", (Path(compiled.__file__).resolve().parent, _HERE), MODULES, _NATIVES)
 
 
 def activate() -> bool:

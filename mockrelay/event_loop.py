@@ -14,9 +14,13 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-_YOUNG: Final = 50_000
-"""How many more objects that may be part of a cycle are made than freed before the collector looks at the young."""
+_YOUNG: Final = 5_000
+"""How many more objects that may be part of a cycle are made than freed before the collector looks at these. Each look
+costs as much an object; of few at a time nobody need wait long for its end."""
+_OLDER: Final = 200
+"""How many looks at the young there are to one at all that is left of these."""
 _SELDOM: Final = 20
+"""How many of those to one at everything."""
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -44,4 +48,4 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG, _SELDOM, _SELDOM)
+    gc.set_threshold(_YOUNG, _OLDER, _SELDOM)

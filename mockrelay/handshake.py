@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from email.utils import formatdate
 from functools import partial
 from typing import Final, Protocol
 
-from websockets.http11 import Request
 from websockets.utils import accept_key
 
 from mockrelay.driver import Driver
@@ -24,8 +22,8 @@ from mockrelay.journal import Journal, Party
 from mockrelay.lobby import Lobby
 from mockrelay.outlet import Outlet
 from mockrelay.sink import Sink
-from mockrelay.upgrade_request import NoUpgrade, headers_of, no_upgrade, path_of, read_request, unreadable
-from mockrelay.wire import http_response
+from mockrelay.upgrade_request import Asked, NoUpgrade, no_upgrade, path_of, read_request, unreadable
+from mockrelay.wire import http_date, http_response
 from zentalk_sim.faults import Firing
 from zentalk_sim.faults import verdicts as do
 from zentalk_sim.protocol.effects import Refuse
@@ -182,9 +180,9 @@ class Handshake(Outlet, Sink, Socket):
                 query = parse_target(request.path)[1]
             self._upgrade(endpoint, path, query, request)
 
-    def _upgrade(self, endpoint: Endpoint, path: str, query: dict[str, str], request: Request) -> None:
-        headers = headers_of(request)
-        refused = no_upgrade(request, headers) if path == PATH else None
+    def _upgrade(self, endpoint: Endpoint, path: str, query: dict[str, str], request: Asked) -> None:
+        headers = request.headers
+        refused = no_upgrade(request) if path == PATH else None
         if refused is not None:
             self._say_no(refused)
             return
@@ -252,7 +250,7 @@ class Handshake(Outlet, Sink, Socket):
         """101 with the sub-protocol and no extensions."""
         lines = [
             "HTTP/1.1 101 Switching Protocols",
-            f"Date: {formatdate(usegmt=True)}",
+            f"Date: {http_date()}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             f"Sec-WebSocket-Accept: {accept_key(self._key)}",

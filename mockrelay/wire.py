@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from struct import Struct
 from typing import Final
@@ -40,11 +42,21 @@ def close_payload(code: int, reason: str) -> bytes:
     return code.to_bytes(2, "big") + text.encode()
 
 
+@lru_cache(maxsize=2)
+def _date_of(time_s: int) -> str:
+    return formatdate(time_s, usegmt=True)
+
+
+def http_date() -> str:
+    """The present second as a Date header has it (RFC 9110 §5.6.7)."""
+    return _date_of(int(time.time()))
+
+
 def http_response(status: int, body: dict[str, object], headers: dict[str, str]) -> bytes:
     """A whole HTTP/1.1 answer with a JSON body, after which the connection ends."""
     content = msgspec.json.encode(body)
     head = {
-        "Date": formatdate(usegmt=True),
+        "Date": http_date(),
         "Content-Type": "application/json",
         "Content-Length": str(len(content)),
         "Cache-Control": "no-store",

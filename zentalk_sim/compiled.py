@@ -102,6 +102,10 @@ BLOCKS: Final = NativeModule(
     "zentalk_sim.protocol._blocks", Path(__file__).resolve().parent / "protocol" / "_blocks", "zentalk_blocks", ()
 )
 """Blocks of random streams and modelled MACs, of use to whatever runs the protocol's core."""
+SHA256: Final = NativeModule(
+    "zentalk_sim.protocol._sha256", Path(__file__).resolve().parent / "protocol" / "_sha256", "zentalk_sha256", ()
+)
+"""Hashes and MACs, of use to whatever speaks with real clients."""
 
 
 class _Finder:

@@ -314,3 +314,41 @@ def test_arbitrary_bytes_must_decode_or_be_refused(data: bytes) -> None:
         except (ProtocolError, CloseConnection):
             continue
         assert len(incoming.id) == 36
+
+
+@pytest.mark.requirement("R-1.5")
+@pytest.mark.parametrize(
+    ("kind", "field", "good"),
+    [
+        ("MESSAGE_SEND", "to", "0x" + "aB" * 20),
+        ("MESSAGE_RECEIVED", "message_id", "0b9f2c3d-0000-4000-8000-00000000000F"),
+        ("MESSAGE_READ", "message_id", "0b9f2c3d-0000-4000-8000-00000000000F"),
+    ],
+)
+def test_a_bounded_payload_must_be_taken_and_refused_as_by_its_pattern(kind: str, field: str, good: str) -> None:
+    fields: dict[str, Any] = {}
+    if kind == "MESSAGE_SEND":
+        fields = {"ciphertext": "", "nonce": "A" * 16, "message_type": "text"}
+    bad = [
+        "",
+        good[:-1],
+        good + "0",
+        good + "\n",
+        "g" + good[1:],
+        "a" + good[1:-1] + "g",
+        good[:-1] + "٣",
+        "ａ" + good[1:],
+    ]
+    bad += [good.replace("-", "0"), good.replace("x", "X"), "a" + good[1:], good[:8] + "-" + good[9:], 1, None]
+    payload_type = CLIENT_FRAMES[kind]
+    for value in [good, good.lower(), good.upper().replace("X", "x"), *bad]:
+        raw = msgspec.json.encode({**fields, field: value})
+        told: list[object] = []
+        for bounded in (False, True):
+            try:
+                found = codec.decode_payload(payload_type, raw, bounded=bounded)
+            except ProtocolError as error:
+                told.append((error.code, error.message, error.details))
+            else:
+                told.append(msgspec.structs.astuple(found))
+        assert told[0] == told[1], value

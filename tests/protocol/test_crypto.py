@@ -6,6 +6,8 @@ import hashlib
 import hmac
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,6 +140,11 @@ def test_an_address_made_from_a_key_must_have_its_form() -> None:
     assert address_of(b"k" * 32) == "0x" + hashlib.sha256(b"k" * 32).hexdigest()[:40]
 
 
+def _content_hash(message: MessageSend, conversation: str) -> bytes:
+    header = message.x3dh_header or None
+    return content_hash(message.to, message.ciphertext, message.nonce, message.message_type, conversation, header)
+
+
 @pytest.mark.requirement("R-5.6")
 def test_the_content_hash_must_change_with_each_field_and_not_with_the_addresss_case() -> None:
     header = X3dhHeader(b"i" * 32, b"e" * 32, 1)
@@ -154,7 +161,14 @@ def test_the_content_hash_must_change_with_each_field_and_not_with_the_addresss_
         MessageSend(base.to, b"c", b"n" * 12, "text", x3dh_header=X3dhHeader(b"j" * 32, b"e" * 32, 1)),
         MessageSend(base.to, b"c", b"n" * 12, "text", x3dh_header=X3dhHeader(b"i" * 32, b"f" * 32, 1)),
     ]
-    hashes = [content_hash(message, "conv_a") for message in variants] + [content_hash(base, "conv_b")]
+    hashes = [_content_hash(message, "conv_a") for message in variants] + [_content_hash(base, "conv_b")]
     assert len(set(hashes)) == len(hashes)
     upper = MessageSend("0x" + "AB" * 20, b"c", b"n" * 12, "text", x3dh_header=header)
-    assert content_hash(upper, "conv_a") == hashes[0]
+    assert _content_hash(upper, "conv_a") == hashes[0]
+
+
+@pytest.mark.requirement("R-5.1")
+@given(st.binary(min_size=32, max_size=32), st.text(st.characters(codec="ascii"), max_size=600))
+def test_the_session_key_must_be_what_hkdf_sha256_derives(challenge: bytes, token: str) -> None:
+    hkdf = HKDF(algorithm=SHA256(), length=32, salt=challenge, info=b"zentalk.v1 message_mac")
+    assert Ed25519().session_key(token, challenge) == hkdf.derive(token.encode())

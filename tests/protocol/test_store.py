@@ -136,7 +136,8 @@ def test_a_store_restored_must_be_equal_in_every_record_and_order() -> None:
     again = MemoryStore.restored(store.snapshot())
     assert again.snapshot() == store.snapshot()
     for name in MemoryStore().__dict__:
-        if name not in ("seen_ids", "derived_ids", "endings"):
+        # What is only worked out anew: filters, what may have ended, and until when no nonce is too old.
+        if name not in ("seen_ids", "derived_ids", "endings", "_nonces_from_us"):
             assert getattr(again, name) == getattr(store, name), name
             assert repr(getattr(again, name)) == repr(getattr(store, name)), f"the order of {name}"
     for box in again.mailboxes.values():

@@ -334,3 +334,23 @@ def test_an_unknown_identity_must_be_registered_by_profile_dev_alone() -> None:
     world = RelayWorld(RelayConfig(upgrade=UpgradeConfig(profile="dev")))
     assert ask(world, secret, device_id).status == 200
     assert world.store.user(address_of(world.crypto.public_key(secret))) is not None
+
+
+@pytest.mark.requirement("R-3.3")
+def test_a_token_seen_before_must_vouch_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zentalk_sim.protocol.tokens._MOST_VERIFIED", 2)
+    authority = JwtAuthority(SEED)
+    devices = [f"6f9619ff-8b86-4011-b42d-00c04fc9640{number}" for number in range(5)]
+    given_claims = [Claims(CLAIMS.sub, 1, 2, device, CAPABILITIES) for device in devices]
+    tokens = [authority.issue(one) for one in given_claims]
+    for _ in range(2):
+        assert [authority.verify(token) for token in tokens for _ in range(2)] == [
+            one for one in given_claims for _ in range(2)
+        ]
+        for token in tokens:
+            body, _, signature = token.rpartition(".")
+            other = body + "." + signature[:-2] + ("A" if signature[-2] != "A" else "B") + signature[-1]
+            with pytest.raises(TokenError):
+                authority.verify(other)
+            with pytest.raises(TokenError):
+                JwtAuthority(bytes(32)).verify(token)

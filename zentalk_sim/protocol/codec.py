@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from zentalk_sim.protocol.envelope import BinaryIncoming, Salvage, StrictEnvelope
+from zentalk_sim.protocol.envelope import BinaryIncoming, QuickRead, QuickReceived, QuickSend, Salvage, StrictEnvelope
 from zentalk_sim.protocol.envelope import Incoming as Incoming
 from zentalk_sim.protocol.errors import (
     INVALID_MESSAGE,
@@ -30,6 +30,9 @@ from zentalk_sim.protocol.frames import (
     RELAY_FRAMES,
     BinaryFrame,
     Frame,
+    MessageRead,
+    MessageReceived,
+    MessageSend,
     Payload,
 )
 
@@ -54,6 +57,14 @@ _decode_strictly: Final = msgspec.json.Decoder(StrictEnvelope).decode
 _DIGITS_ALIKE: Final = bytes(ord("0") if chr(byte) in "0123456789abcdefABCDEF" else byte for byte in range(256))
 _UUID_ALIKE: Final = b"00000000-0000-0000-0000-000000000000"
 """Any UUID's 36 characters, and nothing else, once all hex digits are made alike."""
+_ADDRESS_ALIKE: Final = b"0x" + bytes(40).replace(b"\0", b"0")
+"""Any address, likewise; but so is one whose first digit is another, which is to be looked at."""
+_QUICK: Final[dict[type, tuple[str, Callable[[bytes], Any]]]] = {
+    MessageSend: ("to", msgspec.json.Decoder(QuickSend).decode),
+    MessageReceived: ("message_id", msgspec.json.Decoder(QuickReceived).decode),
+    MessageRead: ("message_id", msgspec.json.Decoder(QuickRead).decode),
+}
+"""For the payloads that come most: what its decoder leaves unchecked, and it."""
 _decode_salvage: Final = msgspec.json.Decoder(Salvage).decode
 _encoder: Final = msgspec.json.Encoder()
 _decode: Final[dict[type, Callable[[bytes], Any]]] = {
@@ -190,17 +201,41 @@ def decode_binary(data: bytes) -> Incoming:
 
 
 def decode_payload(kind: type[Payload], raw: bytes, *, bounded: bool = False) -> Payload:
-    """The typed payload. ``bounded``: its depth was looked at with the envelope, as ``decode_text`` does.
+    """The typed payload. ``bounded``: its depth was looked at with the envelope, as ``decode_text`` does; then it may
+    be of a subclass that has the same fields.
 
     Raises ProtocolError ``malformed`` with the field's path.
     """
-    if not bounded:
+    if bounded:
+        quick = _QUICK.get(kind)
+        found = None if quick is None else _decode_quickly(quick, raw)
+        if found is not None:
+            return found
+    else:
         _check_depth(raw)
     try:
         payload: Payload = _decode[kind](raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise _malformed(error, "payload") from None
     return payload
+
+
+def _decode_quickly(quick: tuple[str, Callable[[bytes], Any]], raw: bytes) -> Payload | None:
+    """The payload; None where anything is wrong with it, and the decoder that checks all is to say what."""
+    name, decode = quick
+    found: Any
+    try:
+        found = decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None
+    if name == "to":
+        to: str = found.to
+        is_good = to.encode().translate(_DIGITS_ALIKE) == _ADDRESS_ALIKE and to[0] == "0"
+    else:
+        message_id: str = found.message_id
+        is_good = message_id.encode().translate(_DIGITS_ALIKE) == _UUID_ALIKE
+    payload: Payload = found
+    return payload if is_good else None
 
 
 def encode_payload(payload: Payload) -> bytes:

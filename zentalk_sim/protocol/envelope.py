@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, field
 
-from zentalk_sim.protocol.frames import Bytes32, Uuid
+from zentalk_sim.protocol.frames import Bytes32, MessageRead, MessageReceived, MessageSend, Uuid
 
 if TYPE_CHECKING:
     RawPayload = bytes
@@ -52,6 +52,27 @@ class StrictEnvelope(Incoming):
     """A text frame checked whole: says where one is at fault that ``Incoming`` or the id's pattern refused."""
 
     id_as_sent: Uuid = field(name="id")
+
+
+# A pattern costs the decoder more than all the rest of such a payload: ``codec`` looks at these fields itself.
+
+
+class QuickSend(MessageSend, frozen=True):
+    """A MESSAGE_SEND of whose recipient's form nothing is known."""
+
+    to: str
+
+
+class QuickReceived(MessageReceived, frozen=True):
+    """A MESSAGE_RECEIVED of whose id's form nothing is known."""
+
+    message_id: str
+
+
+class QuickRead(MessageRead, frozen=True):
+    """A MESSAGE_READ of whose id's form nothing is known."""
+
+    message_id: str
 
 
 class Salvage(Struct):

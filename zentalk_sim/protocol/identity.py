@@ -6,9 +6,14 @@ Integers in signed material are unsigned big-endian; bytes are concatenated.
 from __future__ import annotations
 
 from functools import lru_cache
-from hashlib import sha256, sha512
+from hashlib import sha512
+from typing import Final
 
-from zentalk_sim.protocol.frames import MessageSend
+from zentalk_sim.protocol.frames import X3dhHeader
+from zentalk_sim.protocol.hmac_sha256 import sha256
+
+# Compiled, what belongs to this module is at hand, and what is imported is looked up at each use.
+_sha256: Final = sha256
 
 
 def uuid_bytes(text: str) -> bytes:
@@ -22,14 +27,14 @@ def address_of(identity_key: bytes) -> str:
     The specification does not say how a wallet address and an identity key belong together; any pair can be
     registered by the relay's tools.
     """
-    return "0x" + sha256(identity_key).hexdigest()[:40]
+    return "0x" + _sha256(identity_key).hex()[:40]
 
 
 @lru_cache(maxsize=8192)
 def conversation_id(one: str, other: str) -> str:
     """R-6.4: ``conv_`` and 16 hex digits of SHA-256 over the two lower-case addresses in ascending order."""
     low, high = sorted((one.lower(), other.lower()))
-    return "conv_" + sha256((low + high).encode("ascii")).hexdigest()[:16]
+    return "conv_" + _sha256((low + high).encode("ascii")).hex()[:16]
 
 
 def fingerprint(key: bytes) -> str:
@@ -48,16 +53,30 @@ def token_signed_data(device_id: str, timestamp_ms: int) -> bytes:
     return b"zentalk.v1 token" + uuid_bytes(device_id) + timestamp_ms.to_bytes(8, "big")
 
 
-def content_hash(message: MessageSend, conversation: str) -> bytes:
-    """R-5.6: SHA-256 over the length-prefixed decoded fields; equal for equal content, whatever the framing."""
-    header = message.x3dh_header
-    to, ciphertext, nonce = message.to.lower().encode(), message.ciphertext, message.nonce
-    kind, named = message.message_type.encode(), conversation.encode()
-    fields = [len(to).to_bytes(4, "big"), to, len(ciphertext).to_bytes(4, "big"), ciphertext]
-    fields += (len(nonce).to_bytes(4, "big"), nonce, len(kind).to_bytes(4, "big"), kind)
-    fields += (len(named).to_bytes(4, "big"), named)
-    if header:
+def content_hash(
+    recipient: str,
+    ciphertext: bytes,
+    nonce: bytes,
+    message_type: str,
+    conversation: str,
+    header: X3dhHeader | None,
+) -> bytes:
+    """R-5.6: SHA-256 over a message's length-prefixed decoded fields; equal for equal content, whatever the framing."""
+    to, kind, named = recipient.lower().encode(), message_type.encode(), conversation.encode()
+    fields = [
+        len(to).to_bytes(4, "big"),
+        to,
+        len(ciphertext).to_bytes(4, "big"),
+        ciphertext,
+        len(nonce).to_bytes(4, "big"),
+        nonce,
+        len(kind).to_bytes(4, "big"),
+        kind,
+        len(named).to_bytes(4, "big"),
+        named,
+    ]
+    if header is not None:
         key_id = header.one_time_key_id
         for key in (header.identity_key, header.ephemeral_key, b"%d" % key_id if isinstance(key_id, int) else b""):
             fields += (len(key).to_bytes(4, "big"), key)
-    return sha256(b"".join(fields)).digest()
+    return _sha256(b"".join(fields))

@@ -6,9 +6,11 @@ The same function serves the WebSocket and ``POST /api/messages``, so that the t
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from msgspec import UNSET
+from msgspec.structs import astuple
 
 from zentalk_sim.protocol import mailbox, presence
 from zentalk_sim.protocol.connection import Connection
@@ -41,6 +43,7 @@ _ACK: Final[type[MessageAck]] = MessageAck
 _NEW: Final[type[MessageNew]] = MessageNew
 _READ_NOTICE: Final[type[MessageReadNotice]] = MessageReadNotice
 _MESSAGE: Final[type[Message]] = Message
+_fields_of: Final[Callable[[Any], Any]] = astuple
 
 
 def handle_send(node: Node, conn: Connection, user: User, frame_id: str, payload: MessageSend, now: int) -> None:
@@ -71,14 +74,18 @@ def accept(
     if message_id == frame_id:
         # The index remembers it for 30 days: no copy of it, where somebody else holds it too.
         message_id = frame_id
-    to, address = payload.to.lower(), sender.address
+    ciphertext: bytes
+    nonce: bytes
+    # By REST there are more fields than a MESSAGE_SEND's.
+    to, ciphertext, nonce, message_type, named, header = _fields_of(payload)[:6]
+    to, address = to.lower(), sender.address
     derived = conversation_id(address, to)
-    conversation = derived if payload.conversation_id is UNSET else payload.conversation_id
-    hashed = content_hash(payload, conversation)
+    conversation = derived if named is UNSET else named
+    hashed = content_hash(to, ciphertext, nonce, message_type, conversation, header or None)
     known = _held(node, message_id)
     if known is not None:
         store.need()
-        if known.sender != sender.address or known.content_hash != hashed:
+        if known.sender != address or known.content_hash != hashed:
             raise ProtocolError(INVALID_MESSAGE, "this id names another message", reason=DUPLICATE_ID)
         node.note("messages.duplicate", user=sender.address, message_id=message_id)
         return _ACK(message_id, known.server_timestamp, "duplicate", known.recipient_devices), None
@@ -88,7 +95,6 @@ def accept(
     since_us = now - node.nonce_window_us
     store.forget_nonces(since_us)
     # Under its own id a nonce may come again, where the index has forgotten the id before the nonce.
-    nonce = payload.nonce
     holder = store.nonce_holder(address, nonce, since_us)
     if holder is not None and holder != message_id:
         raise ProtocolError(
@@ -99,7 +105,6 @@ def accept(
         raise ProtocolError(RECIPIENT_NOT_FOUND, "Recipient address not registered", to=to)
     if conversation != derived:
         _check_membership(node, conversation, sender, recipient)
-    header = payload.x3dh_header
     if header:
         _check_keys(sender, recipient, header)
     # The last check of. From here on nothing can refuse the message any more.
@@ -107,7 +112,7 @@ def accept(
     if header:
         _use_prekey(node, recipient, header)
     _join(node, conversation, sender, recipient, own=conversation == derived)
-    body = _NEW(address, conversation, payload.ciphertext, nonce, payload.message_type, now // 1000, header)
+    body = _NEW(address, conversation, ciphertext, nonce, message_type, now // 1000, header)
     message = _store(node, sender, device_id, recipient, message_id, body, hashed, now)
     return _ACK(message_id, body.timestamp, "queued", message.recipient_devices), message
 

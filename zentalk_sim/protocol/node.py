@@ -117,6 +117,8 @@ class Node:
         self.read_limit = config.limits.read_receipt
         self.nonce_window_us = config.dedup.window_s * 1_000_000
         self.max_copies = config.mailbox.max_copies
+        self.max_frame_bytes = config.frames.max_bytes
+        self.max_text_payload_bytes = config.frames.max_text_payload_bytes
 
     def rebind_streams(self) -> None:
         """Take the streams of the hot path from ``streams`` again, after these were put elsewhere."""

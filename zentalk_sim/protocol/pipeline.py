@@ -79,8 +79,7 @@ HANDLERS: Final[dict[str, tuple[str | None, Handler]]] = {
 
 def receive_bytes(node: Node, conn: Connection, data: bytes, binary: bool, now: int) -> None:
     """A frame as its bytes: size, UTF-8, form, and on."""
-    frames = node.config.frames
-    if len(data) > frames.max_bytes:
+    if len(data) > node.max_frame_bytes:
         node.close(conn, CloseCode.TOO_LARGE, "frame too large")
         return
     try:
@@ -89,7 +88,7 @@ def receive_bytes(node: Node, conn: Connection, data: bytes, binary: bool, now: 
         else:
             if not data.isascii():
                 data.decode()
-            incoming = codec.decode_text(data, frames.max_text_payload_bytes)
+            incoming = codec.decode_text(data, node.max_text_payload_bytes)
     except UnicodeDecodeError:
         node.close(conn, CloseCode.INVALID_PAYLOAD, "not UTF-8")
     except CloseConnection as ending:
@@ -149,16 +148,22 @@ def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) ->
     if conn.looked_endings != store.endings and store.users[conn.user].suspended:
         # Another node's word of it may have been lost on the bus (R-12.5).
         raise CloseConnection(CloseCode.BANNED, "suspended")
-    if type(incoming) is _Frame:
-        fields: tuple[str, str, int, Any, bytes | None, int | None] = _fields_of(incoming)
-        kind, frame_id, timestamp, payload, mac, seq = fields
+    kind: str
+    frame_id: str
+    timestamp: int
+    payload: Any
+    raw: bytes
+    mac: bytes | None
+    seq: int | None
+    is_text = type(incoming) is _Incoming
+    if is_text or isinstance(incoming, _Incoming):
+        kind, frame_id, timestamp, raw, seq, mac = _fields_of(incoming)
+        payload = None
     else:
-        kind, timestamp, payload = incoming.type, incoming.timestamp, incoming.payload
-        mac, seq = incoming.message_mac, incoming.seq
-        frame_id = incoming.id_as_sent if type(incoming) is _Incoming else incoming.id
-    if mac is not None:
+        kind, frame_id, timestamp, payload, mac, seq = _fields_of(incoming)
         # A frame that travelled as an object has no payload bytes: its modelled MAC covers none.
-        raw = (incoming.raw_payload or b"") if type(incoming) is _Incoming else b""
+        raw = b""
+    if mac is not None:
         _check_mac(node, conn, mac, kind, frame_id, timestamp, raw)
     elif node.needs_mac and not _is_binary(incoming):
         raise CloseConnection(CloseCode.POLICY_VIOLATION, "message_mac is missing")
@@ -186,7 +191,10 @@ def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) ->
         raise _out_of_window(now)
     if type(payload) is not payload_type or payload_type is _Topics:
         try:
-            payload = _payload_of(node, payload_type, incoming)
+            if is_text and payload_type is not _Topics:
+                payload = codec.decode_payload(payload_type, raw, bounded=True)
+            else:
+                payload = _payload_of(node, payload_type, incoming)
         except ProtocolError as error:
             if error.reason != MALFORMED:
                 conn.malformed_in_a_row = 0
@@ -200,7 +208,7 @@ def _receive_ready(node: Node, conn: Connection, incoming: Arrived, now: int) ->
         raise ProtocolError(FORBIDDEN, "this connection is authenticated already")
     if kind == "MESSAGE_SEND":
         _need(conn, "send_message")
-        messages.handle_send(node, conn, user, incoming.id, payload, now)
+        messages.handle_send(node, conn, user, frame_id, payload, now)
         return
     capability, handler = HANDLERS[kind]
     if capability is not None:

@@ -61,6 +61,8 @@ class MemoryStore:
         self.nonces: dict[NonceKey, Message | UsedNonce] = {}
         """(sender, nonce) → the message that used it last; in the order of these uses."""
         self._nonce_keys: deque[NonceKey] = deque()
+        self._nonces_from_us = 0
+        """No nonce was last used before this instant."""
         self.conversations: dict[str, tuple[str, str]] = {}
         self.limits: dict[str, dict[str, LimitState]] = {}
         """Operation → device or IP → its limiter: a key of both would be an object more for each."""
@@ -223,14 +225,18 @@ class MemoryStore:
             # Taken out first, so that the order stays that of the last use.
             del self.nonces[key]
             self._nonce_keys.remove(key)
+            self._nonces_from_us = 0
         self.nonces[key] = used
         self._nonce_keys.append(key)
 
     def forget_nonces(self, before_us: int) -> None:
         """Drop nonces last used before an instant."""
+        if before_us <= self._nonces_from_us:
+            return
         keys = self._nonce_keys
         while keys and self.nonces[keys[0]].accepted_us < before_us:
             del self.nonces[keys.popleft()]
+        self._nonces_from_us = self.nonces[keys[0]].accepted_us if keys else before_us
 
     # --- limits, presence, sessions ------------------------------------------------------------------
 

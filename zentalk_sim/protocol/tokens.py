@@ -28,6 +28,8 @@ CAPABILITIES: Final = ("send_message", "receive_message", "presence")
 """R-4.5: all there are, in the specification's order."""
 
 _SIGNATURE_BYTES: Final = 64
+_MOST_VERIFIED: Final = 4_096
+"""Tokens that need not be verified anew, at half a kilobyte each; then all are forgotten."""
 _END_S: Final = 1 << 43
 """No time of a token reaches this."""
 
@@ -127,6 +129,8 @@ class JwtAuthority(TokenAuthority):
         self._jwk = jwk_of(self._public)
         header = {"alg": "EdDSA", "kid": self._jwk["kid"], "typ": "JWT"}
         self._header = base64url(msgspec.json.encode(header))
+        self._verified: dict[bytes, Claims] = {}
+        """SHA-256 of a token whose signature held → its claims: a device that comes back brings the same one."""
 
     def issue(self, claims: Claims) -> str:
         """A JWT with ``alg`` EdDSA and the key's ``kid``."""
@@ -139,8 +143,16 @@ class JwtAuthority(TokenAuthority):
 
     def verify(self, token: str) -> Claims:
         """See TokenAuthority."""
-        claims = self._own_claims(token)
-        return self._verify_by_library(token) if claims is None else claims
+        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        claims = self._verified.get(digest)
+        if claims is None:
+            claims = self._own_claims(token)
+            if claims is None:
+                return self._verify_by_library(token)
+            if len(self._verified) >= _MOST_VERIFIED:
+                self._verified.clear()
+            self._verified[digest] = claims
+        return claims
 
     def _own_claims(self, token: str) -> Claims | None:
         """The claims of a token that is as we issue them; None where it is not."""
