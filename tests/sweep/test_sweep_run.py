@@ -367,7 +367,7 @@ def test_pictures_one_per_metric_and_the_same_bytes_every_time(study: Sweep, tmp
         folder.mkdir()
         pictures = draw_sweep(study, folder)
     assert [picture.name for picture in pictures] == [
-        metric for metric in study.metrics if "." not in metric and study.cells[f"{metric}.count"].any()
+        metric for metric in study.metrics if "." not in metric and study.is_any(f"{metric}.count")
     ]
     assert "reconnect_time_s" in [picture.name for picture in pictures]
     for picture in pictures:
@@ -403,7 +403,7 @@ def test_the_page_has_everything_inside_and_escapes_what_it_is_told(study: Sweep
     from zentalk_sim.report.sweep_html import render
 
     meta = msgspec.structs.replace(study.meta, description="<script>alert(1)</script>", name="<b>x</b>")
-    page = render(Sweep(meta, study.cells), {"again": "zsim sweep <x>"}, [])
+    page = render(Sweep(meta, study.columns), {"again": "zsim sweep <x>"}, [])
     assert "<script" not in page
     assert "<b>x" not in page
     assert "&lt;script&gt;" in page

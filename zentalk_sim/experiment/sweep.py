@@ -51,6 +51,7 @@ from zentalk_sim.experiment.sweep_grid import (
 from zentalk_sim.files import yaml
 from zentalk_sim.files.yaml import Fault, FileFaults, Located, Origin
 from zentalk_sim.report.results import dump_json
+from zentalk_sim.report.sweep_columns import write_columns
 from zentalk_sim.report.sweep_results import (
     FORMAT,
     INTERVALS,
@@ -59,8 +60,7 @@ from zentalk_sim.report.sweep_results import (
     Bound,
     Sweep,
     SweepMeta,
-    make_frame,
-    write_frame,
+    make_columns,
 )
 
 CELLS = "cells"
@@ -264,7 +264,7 @@ def gather(laid: Plan, results: Sequence[CellResult]) -> Sweep:
     """The sweep that these results, in the order of the plan's cells, make."""
     first = laid.experiments[0]
     parameters = [laid.parameters[cell.combination] for cell in laid.cells]
-    frame = make_frame(parameters, [cell.seed for cell in laid.cells], [result.summary for result in results])
+    columns = make_columns(parameters, [cell.seed for cell in laid.cells], [result.summary for result in results])
     bounds: dict[tuple[int, str], list[bool]] = {}
     for cell, result in zip(laid.cells, results, strict=True):
         for entry in (*result.summary["thresholds"], *result.summary["checks"]):
@@ -282,7 +282,7 @@ def gather(laid: Plan, results: Sequence[CellResult]) -> Sweep:
         bounds=[Bound(number, name, sum(held), len(held)) for (number, name), held in bounds.items()],
         code=code_fingerprint(),
     )
-    return Sweep(meta, frame)
+    return Sweep(meta, columns)
 
 
 def available_cores() -> int:
@@ -358,8 +358,8 @@ def _write(laid: Plan, outcome: Outcome, folder: Path) -> None:
     from zentalk_sim.report.results import versions
 
     sweep = outcome.sweep
-    write_frame(sweep.cells, folder / TABLE)
-    write_frame(sweep.intervals, folder / INTERVALS)
+    write_columns(sweep.columns, folder / TABLE)
+    write_columns(sweep.interval_columns, folder / INTERVALS)
     (folder / "summary.json").write_bytes(dump_json(sweep.summary))
     manifest = {
         "again": command_of(laid),
