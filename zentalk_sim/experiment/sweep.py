@@ -50,6 +50,7 @@ from zentalk_sim.experiment.sweep_grid import (
 )
 from zentalk_sim.files import yaml
 from zentalk_sim.files.yaml import Fault, FileFaults, Located, Origin
+from zentalk_sim.report.drawing import available_cores as available_cores
 from zentalk_sim.report.results import dump_json
 from zentalk_sim.report.sweep_columns import write_columns
 from zentalk_sim.report.sweep_results import (
@@ -283,14 +284,6 @@ def gather(laid: Plan, results: Sequence[CellResult]) -> Sweep:
         code=code_fingerprint(),
     )
     return Sweep(meta, columns)
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def command_of(laid: Plan) -> str:
