@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.sweep.sweep_support import AXES, SMALL
 from zentalk_sim.experiment import sweep_engines, sweep_worker
 from zentalk_sim.experiment.sweep import SweepFailed, plan, run_plan
 from zentalk_sim.experiment.sweep_cell import Cell, CellError, CellResult
-from zentalk_sim.experiment.sweep_engines import LocalProcesses, in_process, worker_environment
+from zentalk_sim.experiment.sweep_engines import LocalProcesses, Outcome, Task, in_process, worker_environment
 from zentalk_sim.model.compiled import SWITCH
 from zentalk_sim.report.sweep_results import Sweep
 
@@ -136,3 +137,28 @@ def test_a_worker_ends_with_its_stdin_even_amid_a_run() -> None:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         out, _ = worker.communicate(line, timeout=30)
     assert (worker.returncode, out) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "population.devices=4,9,6",
+        "duration=11s,40s,20s",
+        "relay.heartbeat.interval=30s,1s,5s",
+        "workload.messages.rate_per_device=0/min,600/min,60/min",
+    ],
+)
+def test_the_dearest_cells_must_be_run_first_and_stand_in_the_table_as_asked(setting: str) -> None:
+    ran: list[int] = []
+
+    def noting(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+        ((_, result),) = in_process(tasks[-1:])
+        ran.extend(cell.combination for cell, _ in tasks)
+
+        assert isinstance(result, CellResult)
+        yield from ((cell, msgspec.structs.replace(result, key=cell.key)) for cell, _ in tasks)
+
+    laid = plan(SMALL, seeds="1-2", settings=[setting, "faults=[]", "population.contacts=1"])
+    outcome = run_plan(laid, noting)
+    assert ran == [1, 1, 2, 2, 0, 0]
+    assert outcome.sweep.meta.combinations == laid.parameters
