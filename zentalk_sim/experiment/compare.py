@@ -25,7 +25,15 @@ from zentalk_sim.files import yaml
 from zentalk_sim.report.metrics import metric_order
 from zentalk_sim.report.run import Run, load
 from zentalk_sim.report.summary import shown_counts
-from zentalk_sim.report.sweep_results import Sweep, combination_text, make_frame, measure_unit, split_measure
+from zentalk_sim.report.sweep_results import (
+    FIXED,
+    Sweep,
+    combination_text,
+    make_columns,
+    measure_unit,
+    numbers,
+    split_measure,
+)
 from zentalk_sim.report.sweep_statistics import (
     FALSE_DISCOVERY,
     Interval,
@@ -253,14 +261,14 @@ def _pool(runs: Sequence[tuple[Path, Run]]) -> Group:
         twice = next(seed for seed in seeds if seeds.count(seed) > 1)
         where = ", ".join(str(path) for path, run in runs if run.results.seed == twice)
         raise CompareError(f"{where}: the same experiment with the same seed; give one of them")
-    frame = make_frame([{}] * len(runs), seeds, [run.summary for _, run in runs])
+    columns = make_columns([{}] * len(runs), seeds, [run.summary for _, run in runs])
     label = str(runs[0][0]) + (f" and {len(runs) - 1} more of {runs[0][1].results.name}" if len(runs) > 1 else "")
-    sweep_like = [name for name in frame.columns if name not in ("seed", "digest", "held")]
+    values = {name: numbers(column.values) for name, column in columns.items() if name not in FIXED}
     return Group(
         label=label,
         parameters={},
         seeds=seeds,
-        values=_values(frame, sweep_like),
+        values=values,
         metrics=list(dict.fromkeys(name for _, run in runs for name in run.summary["metrics"])),
         digests=[run.results.digest for _, run in runs],
         experiment=_what_ran(runs[0][1].results.experiment, runs[0][1].results.source),
@@ -270,16 +278,16 @@ def _pool(runs: Sequence[tuple[Path, Run]]) -> Group:
 def _sweep_groups(path: Path, sweep: Sweep) -> list[Group]:
     groups = []
     experiments = _experiments(path, sweep)
-    for number, (combination, rows) in enumerate(sweep.groups()):
+    for number, combination in enumerate(sweep.meta.combinations):
         label = f"{path}" + (f" ({combination_text(combination)})" if combination else "")
         groups.append(
             Group(
                 label=label,
                 parameters=combination,
-                seeds=[int(seed) for seed in rows["seed"]],
-                values=_values(rows, sweep.measures),
+                seeds=sweep.column("seed", number),
+                values={name: numbers(sweep.column(name, number)) for name in sweep.measures},
                 metrics=sweep.metrics,
-                digests=list(rows["digest"]),
+                digests=sweep.column("digest", number),
                 experiment=experiments[number] if experiments else None,
             )
         )
@@ -307,10 +315,6 @@ def _experiments(path: Path, sweep: Sweep) -> list[dict[str, Any]] | None:
 
 def _what_ran(experiment: Mapping[str, Any], source: str) -> dict[str, Any]:
     return {"source": source} | {key: value for key, value in experiment.items() if key not in _PROSE}
-
-
-def _values(frame: Any, measures: Sequence[str]) -> dict[str, list[float]]:
-    return {name: [float(value) for value in frame[name].dropna()] for name in measures}
 
 
 def _pairs(sources: Sequence[Sequence[Group]]) -> list[tuple[Group, Group]]:

@@ -50,7 +50,9 @@ from zentalk_sim.experiment.sweep_grid import (
 )
 from zentalk_sim.files import yaml
 from zentalk_sim.files.yaml import Fault, FileFaults, Located, Origin
+from zentalk_sim.report.drawing import available_cores as available_cores
 from zentalk_sim.report.results import dump_json
+from zentalk_sim.report.sweep_columns import write_columns
 from zentalk_sim.report.sweep_results import (
     FORMAT,
     INTERVALS,
@@ -59,11 +61,12 @@ from zentalk_sim.report.sweep_results import (
     Bound,
     Sweep,
     SweepMeta,
-    make_frame,
-    write_frame,
+    make_columns,
 )
 
 CELLS = "cells"
+_FRAMES_TO_CONNECT, _FRAMES_A_MESSAGE = 40, 20
+"""As many heartbeat frames cost what a device costs until it is connected, and what a message does."""
 
 
 class OtherSweep(Exception):
@@ -233,7 +236,7 @@ def run_plan(
     found = {} if folder is None else _kept(laid, folder, note)
     kept = len(found)
     tasks = list({c.key: (c, laid.mapping(c)) for c in laid.cells if c.key not in found}.values())
-    # The longest first, so that no worker is left with a long one while the others have nothing to do.
+    # The dearest first, so that no worker is left with a long one while the others have nothing to do.
     tasks.sort(key=lambda task: -_effort(laid.experiments[task[0].combination]))
     failures: list[tuple[str, CellError]] = []
     progress(kept, laid.runs)
@@ -264,7 +267,7 @@ def gather(laid: Plan, results: Sequence[CellResult]) -> Sweep:
     """The sweep that these results, in the order of the plan's cells, make."""
     first = laid.experiments[0]
     parameters = [laid.parameters[cell.combination] for cell in laid.cells]
-    frame = make_frame(parameters, [cell.seed for cell in laid.cells], [result.summary for result in results])
+    columns = make_columns(parameters, [cell.seed for cell in laid.cells], [result.summary for result in results])
     bounds: dict[tuple[int, str], list[bool]] = {}
     for cell, result in zip(laid.cells, results, strict=True):
         for entry in (*result.summary["thresholds"], *result.summary["checks"]):
@@ -282,15 +285,7 @@ def gather(laid: Plan, results: Sequence[CellResult]) -> Sweep:
         bounds=[Bound(number, name, sum(held), len(held)) for (number, name), held in bounds.items()],
         code=code_fingerprint(),
     )
-    return Sweep(meta, frame)
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
+    return Sweep(meta, columns)
 
 
 def command_of(laid: Plan) -> str:
@@ -310,7 +305,13 @@ def _tree(experiment: str | PathLike[str] | Mapping[str, Any]) -> Located:
 
 
 def _effort(experiment: Experiment) -> int:
-    return experiment.population.devices * experiment.duration_us
+    """What a run costs, in about as many frames; for the order in which cells are run, and nothing else."""
+    beats = 1_000 * experiment.relay.heartbeat.interval_ms
+    gap = experiment.workload.messages.gap
+    each = _FRAMES_TO_CONNECT + 2 * experiment.duration_us // beats
+    if gap is not None:
+        each += _FRAMES_A_MESSAGE * experiment.duration_us // max(gap.quantile(0.5), 1)
+    return experiment.population.devices * each
 
 
 def _kept(laid: Plan, folder: Path, note: Callable[[str], None]) -> dict[str, CellResult]:
@@ -358,8 +359,8 @@ def _write(laid: Plan, outcome: Outcome, folder: Path) -> None:
     from zentalk_sim.report.results import versions
 
     sweep = outcome.sweep
-    write_frame(sweep.cells, folder / TABLE)
-    write_frame(sweep.intervals, folder / INTERVALS)
+    write_columns(sweep.columns, folder / TABLE)
+    write_columns(sweep.interval_columns, folder / INTERVALS)
     (folder / "summary.json").write_bytes(dump_json(sweep.summary))
     manifest = {
         "again": command_of(laid),

@@ -24,6 +24,7 @@ _CODE: Final = ("checks", "experiment", "faults", "files", "model", "network", "
 _NOT_CODE: Final = (
     *("sweep", "compare", "agreement", "relived", "run.py", "__init__"),
     *("plots", "plot_data", "cause_plots", "cdf_plots", "time_plots", "detail_", "html", "narrative", "style"),
+    "drawing",
 )
 """Beginnings of the names of files in them that no result depends on."""
 _LIBRARIES: Final = ("msgspec", "numpy", "rbloom", "simpy")
@@ -82,6 +83,19 @@ def code_fingerprint() -> str:
     language = platform.python_implementation().lower() + "-" + ".".join(platform.python_version_tuple()[:2])
     libraries = " ".join(f"{name}-{version(name)}" for name in _LIBRARIES)
     return f"{zentalk_sim.__version__}+{found.hexdigest()} {language} {libraries}"
+
+
+def get_ready() -> None:
+    """Load what ``run_cell`` needs and have the schema of experiments worked out, so that children of this process
+    find it done.
+    """
+    from zentalk_sim.experiment import runner as runner
+    from zentalk_sim.experiment.loader import from_mapping
+    from zentalk_sim.report import summary as summary
+    from zentalk_sim.trace import tables as tables
+
+    from_mapping({"name": "ready"})
+    code_fingerprint()
 
 
 def run_cell(mapping: Mapping[str, Any]) -> CellResult:

@@ -17,19 +17,19 @@ from zentalk_sim.report.sweep_statistics import ENOUGH, EXACT_BELOW, RESAMPLES, 
 from zentalk_sim.report.sweep_table import text
 
 if TYPE_CHECKING:
-    from zentalk_sim.report.plots import Picture
+    from zentalk_sim.report.drawing import Drawers, Picture
     from zentalk_sim.report.sweep_results import Sweep
 
 STATISTICS = ("mean", "p50", "p90", "p99", "max")
 
 
-def draw(sweep: Sweep, folder: Path, *, plots: bool = True) -> None:
+def draw(sweep: Sweep, folder: Path, *, plots: bool = True, drawers: Drawers | None = None) -> None:
     """Write a sweep's pictures and ``report.html`` into its folder. Raises OSError, RunFolderError."""
     pictures: list[Picture] = []
     if plots:
         from zentalk_sim.report.sweep_plots import draw_sweep
 
-        pictures = draw_sweep(sweep, folder)
+        pictures = draw_sweep(sweep, folder, drawers)
     (folder / "report.html").write_text(render(sweep, read_manifest(folder), pictures), encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ def render(sweep: Sweep, manifest: Mapping[str, Any], pictures: Sequence[Picture
 <main>
 <header>
 <h1>{escape(sweep.name)}</h1>
-<p class="sub">{len(sweep.cells):,} runs: {count} combination{"s" if count != 1 else ""} × seeds
+<p class="sub">{sweep.runs:,} runs: {count} combination{"s" if count != 1 else ""} × seeds
 {escape(sweep.meta.seeds)} · {figure(sweep.meta.simulated_s)} s simulated in the first</p>
 {_verdict(sweep)}
 </header>
@@ -79,7 +79,7 @@ def fragment(sweep: Sweep) -> str:
 
 
 def _shown(sweep: Sweep) -> list[str]:
-    return [metric for metric in sweep.metrics if sweep.cells[f"{metric}.count"].any()]
+    return [metric for metric in sweep.metrics if sweep.is_any(f"{metric}.count")]
 
 
 def _section(title: str, body: str) -> str:
@@ -121,7 +121,7 @@ def _verdict(sweep: Sweep) -> str:
     broken = sum(bound.held < bound.cells for bound in bounds)
     if broken:
         return f'<p class="verdict broken">✗ {broken} of {len(bounds)} thresholds and checks broken in some run</p>'
-    return f'<p class="verdict held">✓ All thresholds and checks held in all {len(sweep.cells):,} runs</p>'
+    return f'<p class="verdict held">✓ All thresholds and checks held in all {sweep.runs:,} runs</p>'
 
 
 def _note(sweep: Sweep) -> str:
@@ -144,7 +144,7 @@ def _metric(sweep: Sweep, metric: str) -> str:
     unit = unit_of(metric).name
     split = metric.partition(".")[2]
     title = title_of(metric) + (f", by {split}" if split else "") + (f" ({unit})" if unit else "")
-    shown = [name for name in (*STATISTICS, "censored") if f"{metric}.{name}" in sweep.cells]
+    shown = [name for name in (*STATISTICS, "censored") if f"{metric}.{name}" in sweep.columns]
     rows = []
     for combination in sweep.meta.combinations:
         figures = [escape(text(sweep.interval(f"{metric}.{name}", combination))) for name in shown]
@@ -157,11 +157,11 @@ def _metric(sweep: Sweep, metric: str) -> str:
 
 
 def _counts(sweep: Sweep) -> str:
-    names = [(name, words) for name, words in COUNTS_SHOWN if name in sweep.cells and sweep.cells[name].any()]
+    names = [(name, words) for name, words in COUNTS_SHOWN if sweep.is_any(name)]
     known = {name for name, _ in COUNTS_SHOWN}
-    others = [n for n in sweep.measures if n not in known and n in sweep.cells and "." in n]
+    others = [n for n in sweep.measures if n not in known and "." in n]
     metrics = tuple(f"{metric}." for metric in sweep.metrics)
-    names += [(n, n) for n in others if not n.startswith(metrics) and sweep.cells[n].any()]
+    names += [(n, n) for n in others if not n.startswith(metrics) and sweep.is_any(n)]
     rows = [
         (
             f"<span title={_attribute(name)}>{escape(words)}</span>",

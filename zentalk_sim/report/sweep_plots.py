@@ -6,14 +6,14 @@ is the x axis, what remains are curves. Where there would be too many curves, ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from zentalk_sim.files.units import UnitError, parse_bit_rate, parse_duration, parse_rate, parse_size
 from zentalk_sim.report import style
+from zentalk_sim.report.drawing import Drawers, Picture
 from zentalk_sim.report.metrics import title_of, unit_of
-from zentalk_sim.report.plots import Picture
 from zentalk_sim.report.summary import figure as number
 from zentalk_sim.report.sweep_results import Sweep, combination_text
 from zentalk_sim.report.sweep_statistics import interval_words
@@ -25,21 +25,32 @@ _MAX_SPREAD = 20.0
 """A picture whose values span more than this factor is drawn to a logarithmic scale."""
 
 
-def draw_sweep(sweep: Sweep, folder: Path) -> list[Picture]:
-    """Draw a picture of every metric that has values into ``plots/``."""
+class SweepAlbum:
+    """A picture of every metric that has values."""
+
+    def __init__(self, sweep: Sweep, folder: Path) -> None:
+        self._sweep = sweep
+        self._plots = folder / "plots"
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics."""
+        sweep = self._sweep
+        return [metric for metric in sweep.metrics if "." not in metric and sweep.is_any(f"{metric}.count")]
+
+    def draw(self, name: str) -> Picture:
+        """Draw one into ``plots/``, within ``style.house_style``. Raises OSError."""
+        figure, text = draw_metric(self._sweep, name)
+        return Picture(name, title_of(name), text, style.save(figure, self._plots, name))
+
+
+def draw_sweep(sweep: Sweep, folder: Path, drawers: Drawers | None = None) -> list[Picture]:
+    """Draw a picture of every metric that has values into ``plots/``, with ``drawers`` to help. Raises OSError."""
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
     for old in plots.glob("*.*g"):
         old.unlink()
-    pictures = []
-    with style.house_style():
-        for metric in sweep.metrics:
-            if "." in metric or not sweep.cells[f"{metric}.count"].any():
-                continue
-            figure, text = draw_metric(sweep, metric)
-            path = style.save(figure, plots, metric)
-            pictures.append(Picture(metric, title_of(metric), text, path))
-    return pictures
+    return (drawers or Drawers()).draw(SweepAlbum(sweep, folder), folder)
 
 
 def draw_metric(sweep: Sweep, metric: str) -> tuple[Any, str]:
@@ -117,13 +128,12 @@ def _draw_curves(sweep: Sweep, metric: str, x: str, curves: list[tuple[str, list
     nudge = min(0.12, 0.5 / len(curves)) if places is None else 0.012 * (max(places) - min(places))
     if places is not None and _is_wide(min(places), max(places)):
         nudge = 0.0
-    rows = {combination_text(combination): cells for combination, cells in sweep.groups()}
     for axes, statistic in zip(panels, PANELS, strict=True):
         seen: list[float] = []
         for index, (label, combinations) in enumerate(curves):
             shift = (index - (len(curves) - 1) / 2) * nudge
             colour, dash = style.LINES[index]
-            points = _points(sweep, f"{metric}.{statistic}", combinations, rows, lambda c: at[repr(c[x])] + shift)  # noqa: B023
+            points = _points(sweep, f"{metric}.{statistic}", combinations, lambda c: at[repr(c[x])] + shift)  # noqa: B023
             _draw_curve(axes, points, colour, dash if places else "", label)
             seen += [value for _, _, values in points for value in values]
         axes.set_title(f"{title_of(metric)}, {PANEL_TITLES[statistic]}")
@@ -141,14 +151,13 @@ def _draw_curves(sweep: Sweep, metric: str, x: str, curves: list[tuple[str, list
     return figure
 
 
-def _points(sweep: Sweep, measure: str, combinations: list[dict[str, Any]], rows: Mapping[str, Any], place: Any) -> Any:
+def _points(sweep: Sweep, measure: str, combinations: list[dict[str, Any]], place: Any) -> Any:
     """(x, interval, the runs' values) in the order of x, where there is a value."""
     points = []
     for combination in combinations:
         interval = sweep.interval(measure, combination)
         if interval.median is not None:
-            values = [float(v) for v in rows[combination_text(combination)][measure].dropna()]
-            points.append((place(combination), interval, values))
+            points.append((place(combination), interval, sweep.values(measure, combination)))
     return sorted(points, key=lambda point: point[0])
 
 
@@ -167,20 +176,20 @@ def _draw_curve(axes: Any, points: Any, colour: str, dash: str, label: str) -> N
 def _draw_rows(sweep: Sweep, metric: str) -> Any:
     """A row per combination, or, where nothing varies, a row per statistic."""
     if sweep.parameters:
-        shown = list(sweep.groups())[:MAX_ROWS]
-        labels = [combination_text(combination) for combination, _ in shown]
+        shown = sweep.meta.combinations[:MAX_ROWS]
+        labels = [combination_text(combination) for combination in shown]
         panels: tuple[str, ...] = PANELS
     else:
-        shown, panels = [next(sweep.groups())], ("",)
+        shown, panels = sweep.meta.combinations[:1], ("",)
         labels = ["p50", "p90", "p99", "p999", "max"]
     figure = _figure(sweep, 1.6 + 0.32 * max(len(labels), 5))
     for axes, statistic in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
         seen: list[float] = []
         for row, label in enumerate(labels):
-            combination, cells = shown[row if statistic else 0]
+            combination = shown[row if statistic else 0]
             measure = f"{metric}.{statistic or label}"
             interval = sweep.interval(measure, combination)
-            values = [float(v) for v in cells[measure].dropna()]
+            values = sweep.values(measure, combination)
             if interval.median is None:
                 continue
             seen += values

@@ -1,13 +1,13 @@
 """A sweep as Python sees it: a row per cell, intervals per combination, and how it shows itself in a notebook.
 
 ``sweep.parquet`` holds a row per cell: the varied parameters by their paths, ``seed``, ``digest``, ``held``, every
-count by its name and every statistic as ``metric.statistic``. Intervals are computed from it.
+count by its name and every statistic as ``metric.statistic``. Intervals are computed from it. A ``pandas.DataFrame``
+is made of it when somebody asks for one.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from zentalk_sim.experiment.metrics import CENSORED, STATISTICS
 from zentalk_sim.report.metrics import metric_order, unit_of
 from zentalk_sim.report.results import RunFolderError
+from zentalk_sim.report.sweep_columns import Column, Columns, column_of, floats, read_columns, to_frame
 from zentalk_sim.report.sweep_statistics import Interval, median_interval
 
 FORMAT = 1
@@ -62,12 +63,17 @@ class SweepMeta(Struct, kw_only=True):
 class Sweep:
     """A finished sweep."""
 
-    def __init__(self, meta: SweepMeta, cells: Any, folder: Path | None = None) -> None:
+    def __init__(self, meta: SweepMeta, columns: Columns, folder: Path | None = None) -> None:
         self.meta = meta
-        self.cells = cells
-        """A row per cell, as a ``pandas.DataFrame``."""
+        self.columns = columns
+        """A row per cell: parameters, ``FIXED``, measures."""
         self.folder = folder
         """Where it is kept; None for a sweep in memory."""
+
+    @cached_property
+    def cells(self) -> Any:
+        """A row per cell, as a ``pandas.DataFrame``."""
+        return to_frame(self.columns)
 
     @property
     def name(self) -> str:
@@ -81,7 +87,7 @@ class Sweep:
     @property
     def measures(self) -> list[str]:
         """The columns that hold results: counts, and ``metric.statistic``."""
-        return [name for name in self.cells.columns if name not in FIXED and name not in self.meta.parameters]
+        return [name for name in self.columns if name not in FIXED and name not in self.meta.parameters]
 
     @property
     def metrics(self) -> list[str]:
@@ -89,45 +95,73 @@ class Sweep:
         return metric_order({part[0]: None for name in self.measures if (part := split_measure(name))[1] != "value"})
 
     @property
+    def runs(self) -> int:
+        """How many cells there are."""
+        return len(self.columns["seed"].values)
+
+    @property
     def seeds(self) -> int:
         """How many seeds each combination was run with."""
-        return len(self.cells) // max(len(self.meta.combinations), 1)
+        return self.runs // max(len(self.meta.combinations), 1)
 
-    def groups(self) -> Iterator[tuple[dict[str, Any], Any]]:
-        """Each combination of parameters with the rows of its cells."""
+    def is_any(self, measure: str) -> bool:
+        """Whether there is a measure, and any cell has a value of it other than zero."""
+        return measure in self.columns and self.columns[measure].is_any
+
+    def column(self, name: str, combination: int) -> list[Any]:
+        """A column's values in the cells of a combination, which is given by its number; None where one has none."""
         size = self.seeds
-        for number, combination in enumerate(self.meta.combinations):
-            yield combination, self.cells.iloc[number * size : (number + 1) * size]
+        return self.columns[name].values[combination * size : (combination + 1) * size]
+
+    def number(self, combination: Mapping[str, Any] | None = None) -> int:
+        """The number of a combination, of the first by default. Raises KeyError where there is no such combination."""
+        wanted = self.meta.combinations[0] if combination is None else dict(combination)
+        if wanted not in self.meta.combinations:
+            raise KeyError(f"no combination {wanted}; there are {self.meta.combinations}")
+        return self.meta.combinations.index(wanted)
+
+    def values(self, measure: str, combination: Mapping[str, Any] | None = None) -> list[float]:
+        """What the cells of a combination have of a measure; those without a value are left out. Raises KeyError."""
+        return numbers(self.column(measure, self.number(combination)))
 
     def interval(self, measure: str, combination: Mapping[str, Any] | None = None) -> Interval:
         """Median and interval of a measure over the seeds of a combination (the first one by default).
 
         Raises KeyError for a measure or combination there is none of.
         """
-        wanted = dict(combination) if combination is not None else self.meta.combinations[0]
-        for number, found in enumerate(self.meta.combinations):
-            if found == wanted:
-                return self._intervals[number][measure]
-        raise KeyError(f"no combination {wanted}; there are {self.meta.combinations}")
+        return self._intervals[self.number(combination)][measure]
 
     @cached_property
     def _intervals(self) -> list[dict[str, Interval]]:
-        return [{name: interval_of(rows[name]) for name in self.measures} for _, rows in self.groups()]
+        numbered = range(len(self.meta.combinations))
+        return [
+            {name: median_interval(numbers(self.column(name, number))) for name in self.measures} for number in numbered
+        ]
+
+    @property
+    def interval_columns(self) -> Columns:
+        """``intervals`` as plain columns."""
+        split = {name: split_measure(name) for name in self.measures}
+        units = [measure_unit(metric, statistic) for metric, statistic in split.values()]
+        count = len(self.meta.combinations)
+        columns: Columns = {}
+        for path in self.parameters:
+            values = [found[path] for found in self.meta.combinations for _ in split]
+            columns[path] = column_of(values)
+        columns["metric"] = Column("text", [metric for metric, _ in split.values()] * count)
+        columns["statistic"] = Column("text", [statistic for _, statistic in split.values()] * count)
+        columns["unit"] = Column("text", units * count)
+        intervals = [found[name] for found in self._intervals for name in split]
+        columns["n"] = Column("int", [interval.n for interval in intervals])
+        columns["median"] = floats([interval.median for interval in intervals])
+        columns["low"] = floats([interval.low for interval in intervals])
+        columns["high"] = floats([interval.high for interval in intervals])
+        return columns
 
     @cached_property
     def intervals(self) -> Any:
         """Tidy: a row per combination and measure with ``metric, statistic, unit, n, median, low, high``."""
-        import pandas as pd
-
-        rows = []
-        for combination, found in zip(self.meta.combinations, self._intervals, strict=True):
-            for name, interval in found.items():
-                metric, statistic = split_measure(name)
-                unit = measure_unit(metric, statistic)
-                rows.append((*combination.values(), metric, statistic, unit, *msgspec.structs.astuple(interval)))
-        columns = [*self.parameters, "metric", "statistic", "unit", "n", "median", "low", "high"]
-        frame = pd.DataFrame(rows, columns=columns)
-        return frame.astype(dict.fromkeys(("median", "low", "high"), "float64"))
+        return to_frame(self.interval_columns)
 
     def tidy(self) -> Any:
         """A row per cell and measure: parameters, ``seed``, ``metric``, ``statistic``, ``value``."""
@@ -149,7 +183,7 @@ class Sweep:
             "name": self.name,
             "seeds": self.meta.seeds,
             "parameters": self.meta.parameters,
-            "cells": len(self.cells),
+            "cells": self.runs,
             "combinations": medians,
             "thresholds": [msgspec.to_builtins(bound) for bound in self.meta.bounds],
         }
@@ -171,7 +205,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         count = len(self.meta.combinations)
-        return f"<Sweep {self.name}, {len(self.cells)} cells: {count} combinations × seeds {self.meta.seeds}>"
+        return f"<Sweep {self.name}, {self.runs} cells: {count} combinations × seeds {self.meta.seeds}>"
 
     def __str__(self) -> str:
         from zentalk_sim.report.sweep_table import sweep_table
@@ -191,9 +225,9 @@ def _no_table(name: str) -> AttributeError:
     )
 
 
-def interval_of(column: Any) -> Interval:
-    """The interval over a column's values; cells without a value do not count."""
-    return median_interval([float(value) for value in column.dropna()])
+def numbers(values: Iterable[Any]) -> list[float]:
+    """A column's values as numbers, without those that are missing."""
+    return [float(value) for value in values if value is not None]
 
 
 def split_measure(name: str) -> tuple[str, str]:
@@ -223,22 +257,20 @@ def short_name(path: str, among: Iterable[str]) -> str:
     return path
 
 
-def make_frame(
+def make_columns(
     parameters: Sequence[Mapping[str, Any]], seeds: Sequence[int], summaries: Sequence[Mapping[str, Any]]
-) -> Any:
+) -> Columns:
     """The table of a sweep, a row per cell, from the parameters, seed and ``summary.json`` of each."""
-    import pandas as pd
-
     counts = sorted({name for summary in summaries for name in summary["counts"]})
     metrics = metric_order({name: None for summary in summaries for name in summary["metrics"]})
-    columns: dict[str, Any] = {}
+    columns: Columns = {}
     for path in parameters[0] if parameters else ():
-        columns[path] = _parameter_column([found[path] for found in parameters])
-    columns["seed"] = pd.array(list(seeds), dtype="int64")
-    columns["digest"] = [summary["digest"] for summary in summaries]
-    columns["held"] = [all(e["held"] for e in (*s["thresholds"], *s["checks"])) for s in summaries]
+        columns[path] = column_of([found[path] for found in parameters])
+    columns["seed"] = Column("int", list(seeds))
+    columns["digest"] = Column("text", [summary["digest"] for summary in summaries])
+    columns["held"] = Column("bool", [all(e["held"] for e in (*s["thresholds"], *s["checks"])) for s in summaries])
     for name in counts:
-        columns[name] = pd.array([summary["counts"].get(name, 0) for summary in summaries], dtype="int64")
+        columns[name] = Column("int", [summary["counts"].get(name, 0) for summary in summaries])
     for metric in metrics:
         entries = [summary["metrics"].get(metric, {}) for summary in summaries]
         for statistic in (*STATISTICS, CENSORED):
@@ -246,37 +278,10 @@ def make_frame(
                 continue
             values = [entry.get(statistic) for entry in entries]
             if statistic in ("count", CENSORED):
-                columns[f"{metric}.{statistic}"] = pd.array([value or 0 for value in values], dtype="int64")
+                columns[f"{metric}.{statistic}"] = Column("int", [value or 0 for value in values])
             else:
-                columns[f"{metric}.{statistic}"] = pd.array(
-                    [float("nan") if value is None else float(value) for value in values], dtype="float64"
-                )
-    return pd.DataFrame(columns)
-
-
-def _parameter_column(values: list[Any]) -> Any:
-    """Numbers as numbers, booleans as booleans, and a mixture as text."""
-    import pandas as pd
-
-    kinds = {type(value) for value in values}
-    if kinds == {bool}:
-        return pd.array(values, dtype="bool")
-    if kinds == {int} and all(abs(value) < 1 << 63 for value in values):
-        return pd.array(values, dtype="int64")
-    if kinds <= {int, float}:
-        return pd.array([float(value) for value in values], dtype="float64")
-    return [str(value) for value in values]
-
-
-def write_frame(frame: Any, path: Path) -> None:
-    """A table as Parquet, whole or not at all; the same bytes for the same values."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    part = path.with_name(path.name + ".part")
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    pq.write_table(table, part, compression="zstd")
-    os.replace(part, path)
+                columns[f"{metric}.{statistic}"] = floats(values)
+    return columns
 
 
 def is_sweep(folder: Path) -> bool:
@@ -286,7 +291,6 @@ def is_sweep(folder: Path) -> bool:
 
 def load_sweep(folder: Path) -> Sweep:
     """The sweep kept in a folder. Raises RunFolderError where it is unfinished or damaged."""
-    import pandas as pd
     import pyarrow as pa
 
     path = folder / META
@@ -300,9 +304,10 @@ def load_sweep(folder: Path) -> Sweep:
         raise RunFolderError(f"{folder}: a sweep that is not finished; run it again, it goes on where it was stopped")
     try:
         meta = msgspec.convert(data["meta"], SweepMeta)
-        cells = pd.read_parquet(folder / TABLE)
-    except (msgspec.ValidationError, pa.ArrowException, OSError) as error:
+        columns = read_columns(folder / TABLE)
+    except (ValueError, pa.ArrowException, OSError) as error:
         raise RunFolderError(f"{folder}: damaged: {error}; run the sweep again") from None
-    if len(cells) % max(len(meta.combinations), 1) or any(name not in cells for name in (*FIXED, *meta.parameters)):
+    sweep = Sweep(meta, columns, folder)
+    if any(name not in columns for name in (*FIXED, *meta.parameters)) or sweep.runs % max(len(meta.combinations), 1):
         raise RunFolderError(f"{folder / TABLE}: does not fit {META}; run the sweep again")
-    return Sweep(meta, cells, folder)
+    return sweep

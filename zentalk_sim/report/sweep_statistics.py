@@ -68,22 +68,26 @@ def interval_words(n: int) -> str:
 
 def median_interval(values: Sequence[float]) -> Interval:
     """The median of one value per run, and its interval."""
-    import numpy as np
-
     n = len(values)
     if not n:
         return Interval(0, None, None, None)
-    data = np.asarray(values, dtype=np.float64)
-    median = float(np.median(data))
+    ordered = sorted(map(float, values))
+    median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
     if n == 1:
         return Interval(1, median, None, None)
     if n < EXACT_BELOW:
-        rank, ordered = _rank(n), np.sort(data)
-        return Interval(n, median, float(ordered[rank]), float(ordered[n - 1 - rank]))
-    low, high = _bounds(_medians(data, "interval"))
+        rank = _rank(n)
+        return Interval(n, median, ordered[rank], ordered[n - 1 - rank])
+    if ordered[0] == ordered[-1]:
+        # So it is with most counts, and no resample says anything else.
+        return Interval(n, median, median, median)
+    import numpy as np
+
+    low, high = _bounds(_medians(np.asarray(values, dtype=np.float64), "interval"))
     return Interval(n, median, low, high)
 
 
+@cache
 def _rank(n: int) -> int:
     """The greatest rank from 0 at which a pair of order statistics of ``n`` is sure enough; 0 where none is."""
     return max((rank for rank in range(1, n // 2) if _held(n, rank) >= LEVEL), default=0)
@@ -151,7 +155,9 @@ def _medians(data: Any, label: str) -> Any:
     """The medians of all resamples of ``data``."""
     import numpy as np
 
-    return np.median(data[_resamples(len(data), label)], axis=1)
+    # A whole sort is several times as quick as what ``numpy.median`` does, which is half of one.
+    ordered = np.sort(data[_resamples(len(data), label)], axis=1)
+    return (ordered[:, (len(data) - 1) // 2] + ordered[:, len(data) // 2]) / 2
 
 
 def _bounds(values: Any) -> tuple[float, float]:

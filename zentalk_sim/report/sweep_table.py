@@ -21,18 +21,18 @@ _CELL = 25
 def sweep_table(sweep: Sweep) -> str:
     """Medians of p50 and p99 per metric and combination, then counts that say something, then thresholds."""
     combinations = sweep.meta.combinations
-    head = f"{sweep.name} · {len(sweep.cells)} cells: {len(combinations)} combinations × seeds {sweep.meta.seeds}"
+    head = f"{sweep.name} · {sweep.runs} cells: {len(combinations)} combinations × seeds {sweep.meta.seeds}"
     if len(combinations) == 1:
-        head = f"{sweep.name} · {len(sweep.cells)} cells: seeds {sweep.meta.seeds}"
+        head = f"{sweep.name} · {sweep.runs} cells: seeds {sweep.meta.seeds}"
     lines = [cut(head), "", _bracket_words(sweep.seeds)]
     labels = [combination_text(combination) for combination in combinations[:ROWS]]
     width = max(28, min(max(map(len, labels)), WIDTH - 2 - 2 * _CELL - 13))
     for metric in sweep.metrics:
-        if "." in metric or not sweep.cells[f"{metric}.count"].any():
+        if "." in metric or not sweep.is_any(f"{metric}.count"):
             continue
         unit = unit_of(metric).name
         title = title_of(metric) + (f" ({unit})" if unit else "")
-        lost = f"{metric}.censored" in sweep.cells and sweep.cells[f"{metric}.censored"].any()
+        lost = sweep.is_any(f"{metric}.censored")
         last = "not done" if lost else ""
         lines.append(f"{cut(title, width + 2):<{width + 2}}{'p50':>{_CELL}}{'p99':>{_CELL}}{last:>13}".rstrip())
         for label, combination in zip(labels, combinations, strict=False):
@@ -62,7 +62,8 @@ def _bracket_words(seeds: int) -> str:
 
 def _count_lines(sweep: Sweep, labels: list[str], width: int) -> list[str]:
     """Counts of loss and refusal: those that are not zero everywhere."""
-    seen = {name: int(sweep.cells[name].max()) for name in sweep.measures if sweep.cells[name].dtype == "int64"}
+    counts = [(name, sweep.columns[name]) for name in sweep.measures]
+    seen = {name: max(column.values) for name, column in counts if column.kind == "int"}
     told = ("messages.rejected", "messages.failed", "messages.unacked", "clients.gave_up")
     lines: list[str] = []
     for name, words, most in shown_counts(seen):
@@ -80,7 +81,7 @@ def _bound_lines(sweep: Sweep) -> list[str]:
         return []
     broken = [bound for bound in sweep.meta.bounds if bound.held < bound.cells]
     if not broken:
-        return [f"All thresholds and checks held in all {len(sweep.cells)} cells"]
+        return [f"All thresholds and checks held in all {sweep.runs} cells"]
     lines = ["Thresholds and checks not held in every cell"]
     for bound in broken[:ROWS]:
         where = combination_text(sweep.meta.combinations[bound.combination])
