@@ -81,7 +81,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "a day of two minutes": {"workload": {"pattern": "diurnal", "diurnal": {"period": "2m", "peak_at": "1m"}}},
     "frames above the relay's limit": {
-        "relay": {"frames": {"max_bytes": 700}},
+        "relay": {"frames": {"max_bytes": 600}},
         "workload": {"messages": {"size": {"kind": "uniform", "low": "50B", "high": "300B"}}},
     },
     "payloads above the relay's limit for text": {

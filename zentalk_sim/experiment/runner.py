@@ -15,11 +15,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from zentalk_sim.experiment import thresholds, writer
 from zentalk_sim.experiment.fault_schema import DeviceOffline, Handover
+from zentalk_sim.experiment.identity import identity_bytes
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.sampler import Sampler
@@ -44,9 +44,9 @@ class RunOutcome(Struct, frozen=True):
 
 
 def default_folder(experiment: Experiment) -> Path:
-    """``runs/NAME/SEED-HASH``; the hash is over the resolved experiment without its seed."""
+    """``runs/NAME/SEED-HASH``; the hash is over the resolved experiment without its seed (`identity`)."""
     mapping = {key: value for key, value in writer.to_mapping(experiment).items() if key != "seed"}
-    found = blake2b(msgspec.json.encode(mapping, order="deterministic"), digest_size=4).hexdigest()
+    found = blake2b(identity_bytes(mapping), digest_size=4).hexdigest()
     return Path("runs") / experiment.name / f"{experiment.seed}-{found}"
 
 

@@ -39,7 +39,7 @@ def roaming_ip(device_index: int) -> str:
 
 
 def pick_weighted(weights: dict[str, float], u: float) -> str:
-    """The name at quantile ``u`` of the weights, in their order."""
+    """The name at quantile ``u`` of the weights, in their order, which therefore counts (`experiment.identity`)."""
     total = sum(weights.values())
     reached = 0.0
     for name, weight in weights.items():
