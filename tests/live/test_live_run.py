@@ -229,6 +229,20 @@ def test_a_relay_that_restarts_must_be_seen_as_one(live: Live, tmp_path: Path) -
     assert outcome.summary["checks"][0]["held"]
 
 
+def test_a_relay_that_dies_unnoticed_must_count_as_lost_from_then(live: Live, tmp_path: Path) -> None:
+    """As in a simulation: ``reconnect_time_s`` begins with the death, not with the notice."""
+    crash = {"at": "1s", "do": "crash_node", "node": 0, "for": "2s"}
+    few = {"start": {"ramp": "200ms"}, "messages": {"rate_per_device": "4/min"}}
+    outcome, _ = live.run({**EXPERIMENT, "duration": "60s", "faults": [crash], "workload": few}, tmp_path / "run")
+    run = load(tmp_path / "run")
+    died_us = run.start_us + 1_000_000
+    noticed = run.connections[run.connections["end_us"].notna()]["end_us"]
+    metric = outcome.summary["metrics"]["reconnect_time_s"]
+    assert metric["count"] == len(noticed) > 0
+    assert metric["max"] >= (max(noticed) - died_us) / 1e6 > 2
+    assert metric["censored"] == 6 - len(noticed)
+
+
 @pytest.mark.parametrize(
     ("fault", "has_control", "message"),
     [
