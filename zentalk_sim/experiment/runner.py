@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from zentalk_sim.experiment import thresholds, writer
+from zentalk_sim.experiment.doubts import doubts
 from zentalk_sim.experiment.fault_schema import DeviceOffline, Handover
 from zentalk_sim.experiment.identity import identity_bytes
 from zentalk_sim.experiment.schema import Experiment
@@ -207,7 +208,7 @@ def assumptions(experiment: Experiment) -> list[str]:
     if sleeps and not experiment.workload.push.wake_probability:
         found.append("A push notification wakes nobody: users come back in their own time.")
     found += _bursts(experiment)
-    return found
+    return found + doubts(experiment)
 
 
 def _bursts(experiment: Experiment) -> list[str]:
