@@ -132,6 +132,22 @@ def faults(text: str, *settings: str) -> list[str]:
             "f.yaml:2:27: `faults.0.node`: there is no node 4; the relay has 1, numbered from 0",
         ),
         ("faults: [{do: crash_node, at: 1s}]", "f.yaml:2:10: `faults.0`: say `node` (which) or `nodes` (how many)"),
+        (
+            "faults: [{do: device_offline, devices: 101, at: 1s}]",
+            "f.yaml:2:31: `faults.0.devices`: the population has only 100",
+        ),
+        (
+            "duration: 37942467us\nfaults: [{do: stop_node, node: 0, at: 1m}]",
+            "f.yaml:3:35: `faults.0.at` must be before the end, 37.94s",
+        ),
+        (
+            "client: {backoff: {base: 60s, cap: 1s}}",
+            "f.yaml:2:20: `client.backoff.base`, 1m, is above its `cap`, 1s: the first wait would be cut short already",
+        ),
+        (
+            "population: {tail_exponent: 1e308}",
+            "f.yaml:2:29: `population.tail_exponent` must be at most 10, and is 1e+308",
+        ),
         ("faults: [{do: crash_node, nodes: 2, at: 1s}]", "f.yaml:2:27: `faults.0.nodes`: the relay has only 1"),
         ("faults: [{do: stop_node, node: 0, at: 2h}]", "f.yaml:2:35: `faults.0.at` must be before the end, 1m"),
         ("faults: [{do: partition, at: 1s}]", "f.yaml:2:10: `faults.0`: say `devices` (how many), `network` (which)"),

@@ -68,6 +68,18 @@ EXPERIMENT = {
 }
 
 
+def test_the_reconnect_time_is_the_metrics() -> None:
+    """Must be: from a node's death, which a device notices much later, and not from then."""
+    run_of = {**EXPERIMENT, "duration": "2m", "relay": {"nodes": 2}}
+    crashed = run({**run_of, "faults": [{"at": "10s", "do": "crash_node", "node": 0, "for": "20s"}]}, seed=1)
+    metric = crashed.summary["metrics"]["reconnect_time_s"]
+    assert metric["p50"] > 10
+    found = {figure.figure.name: figure for figure in agree([crashed], [crashed], 0.1).agreements}
+    values = found["reconnect_time_s"].a.values
+    assert len(values) == metric["count"]
+    assert (quantile(values, 0.5), values[-1]) == pytest.approx((metric["p50"], metric["max"]), rel=0.004)
+
+
 def test_runs_of_two_seeds_must_agree_and_another_network_not() -> None:
     slow = {**EXPERIMENT, "population": {**EXPERIMENT["population"], "networks": {"lte": 1}}}  # type: ignore[dict-item]
     one, other, third = run(EXPERIMENT, seed=1), run(EXPERIMENT, seed=2), run(slow, seed=1)
@@ -77,6 +89,7 @@ def test_runs_of_two_seeds_must_agree_and_another_network_not() -> None:
     assert len(found["reconnect_time_s"].a.values) == 10
     assert len(found["delivery_latency_ms"].a.values) == one.summary["metrics"]["delivery_latency_ms"]["count"]
     assert len(found["ack_latency_ms"].a.values) == one.summary["metrics"]["ack_latency_ms"]["count"]
+    assert len(found["connect_time_ms"].a.values) == one.summary["counts"]["connections.authenticated"]
     different = agree([one, other], [third], 0.1)
     assert different.differs
     assert "NOT reached" in as_text(different)

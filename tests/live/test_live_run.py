@@ -29,6 +29,7 @@ from zentalk_sim.live.run import LiveError, Target, not_applied, run_live
 from zentalk_sim.live.urls import UrlError, http_url_of, ws_url_of
 from zentalk_sim.live.users import GivenUser, UsersError, read_users
 from zentalk_sim.report.run import load
+from zentalk_sim.report.summary import results_table
 from zentalk_sim.trace.replay import replay_file
 
 EXPERIMENT: dict[str, Any] = {
@@ -45,6 +46,25 @@ EXPERIMENT: dict[str, Any] = {
     "faults": [{"at": "1500ms", "do": "reset_connections", "fraction": 0.5}],
     "plots": False,
 }
+
+
+BOUNDS = {
+    "copies.stored": ["== 0"],
+    "copies.pending": ["< 9"],
+    "heartbeats.missed": ["== 0"],
+    "errors.INTERNAL_ERROR": ["== 0"],
+    "rtt_ms": ["count == 0"],
+    "connections.syn_dropped": ["== 0"],
+    "clients.gave_up": ["== 0"],
+    "messages.rejected.too_large": ["== 0"],
+}
+"""What only the relay can tell, or nobody, and at last what the devices tell."""
+
+
+def held(outcome: Any) -> dict[str, tuple[bool, Any]]:
+    """Metric → whether its bound was kept, and what was found."""
+    found = outcome.summary["thresholds"]
+    return {entry["id"].partition(":")[0]: (entry["held"], entry["value"]) for entry in found}
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +169,7 @@ def test_the_recording_of_a_live_run_must_replay(played: Path) -> None:
 
 
 def test_without_a_control_api_counts_of_the_relay_must_be_left_out(live: Live, tmp_path: Path) -> None:
-    small = {**EXPERIMENT, "duration": "1200ms", "faults": [], "relay": {}}
+    small = {**EXPERIMENT, "duration": "1200ms", "faults": [], "relay": {}, "thresholds": BOUNDS}
     small["population"] = {"devices": 3, "networks": {"near": 1}, "contacts": 1}
     from base64 import b64encode
 
@@ -166,6 +186,14 @@ def test_without_a_control_api_counts_of_the_relay_must_be_left_out(live: Live, 
     assert "rtt_ms" not in outcome.summary["metrics"]
     assert not (tmp_path / "run" / "recording.jsonl").exists()
     assert any("not known" in text for text in outcome.results.assumptions)
+    # A bound on what nobody counted does not hold, and the run says why.
+    kept = held(outcome)
+    assert {name: kept.pop(name) for name in list(kept)[:-2]} == dict.fromkeys(list(BOUNDS)[:-2], (False, None))
+    assert set(kept.values()) == {(True, 0)}
+    assert len(outcome.failed_thresholds) == 6
+    table = results_table(outcome.summary)
+    assert "BROKEN  copies.stored: == 0  (not known)" in table
+    assert "held    ledgers  (found the ledger of copies.stored is not known)" in table
 
 
 def test_a_partition_must_hold_messages_until_it_heals(live: Live, tmp_path: Path) -> None:
@@ -199,6 +227,20 @@ def test_a_relay_that_restarts_must_be_seen_as_one(live: Live, tmp_path: Path) -
     assert counts["connections.closed.1001"] == 3
     assert counts["connections.authenticated"] == 6
     assert outcome.summary["checks"][0]["held"]
+
+
+def test_a_relay_that_dies_unnoticed_must_count_as_lost_from_then(live: Live, tmp_path: Path) -> None:
+    """As in a simulation: ``reconnect_time_s`` begins with the death, not with the notice."""
+    crash = {"at": "1s", "do": "crash_node", "node": 0, "for": "2s"}
+    few = {"start": {"ramp": "200ms"}, "messages": {"rate_per_device": "4/min"}}
+    outcome, _ = live.run({**EXPERIMENT, "duration": "60s", "faults": [crash], "workload": few}, tmp_path / "run")
+    run = load(tmp_path / "run")
+    died_us = run.start_us + 1_000_000
+    noticed = run.connections[run.connections["end_us"].notna()]["end_us"]
+    metric = outcome.summary["metrics"]["reconnect_time_s"]
+    assert metric["count"] == len(noticed) > 0
+    assert metric["max"] >= (max(noticed) - died_us) / 1e6 > 2
+    assert metric["censored"] == 6 - len(noticed)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +320,9 @@ def test_a_relay_that_goes_away_amid_a_run_must_not_take_the_results_with_it(
 
         live.on_loop(both())
 
-    outcome, _ = live.run({**EXPERIMENT, "duration": "2500ms", "faults": []}, tmp_path / "run", on_loop)
+    lost = {**EXPERIMENT, "duration": "2500ms", "faults": [], "thresholds": BOUNDS}
+    outcome, _ = live.run(lost, tmp_path / "run", on_loop)
+    assert [name for name, (kept, _) in held(outcome).items() if kept] == list(BOUNDS)[-2:]
     counts = outcome.summary["counts"]
     assert counts["messages.shown"] > 0
     assert counts["connections.closed.1001"] == 6

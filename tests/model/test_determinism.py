@@ -80,6 +80,15 @@ SMALL: dict[str, dict[str, Any]] = {
         },
     },
     "a day of two minutes": {"workload": {"pattern": "diurnal", "diurnal": {"period": "2m", "peak_at": "1m"}}},
+    "frames above the relay's limit": {
+        "relay": {"frames": {"max_bytes": 600}},
+        "workload": {"messages": {"size": {"kind": "uniform", "low": "50B", "high": "300B"}}},
+    },
+    "payloads above the relay's limit for text": {
+        "relay": {"frames": {"max_text_payload_bytes": 330}},
+        "workload": {"messages": {"size": {"kind": "uniform", "low": "50B", "high": "300B"}}},
+    },
+    "no handshake fits the relay's limit": {"relay": {"frames": {"max_text_payload_bytes": 200}}, "duration": "20s"},
     "no MAC, no seq": {"client": {"send_mac": False, "send_seq": False}},
 }
 

@@ -19,9 +19,12 @@ _PATIENCE_MS: Final = 60_000
 """A client that holds live messages back while it fetches may take this long to confirm one."""
 
 
-def hash_of(payload: MessageSend, sender: str | None) -> int:
-    """R-5.6: what makes two sends the same, within this process: every send has it worked out."""
-    named = payload.conversation_id
+def hash_of(payload: MessageSend, sender: str | None, redacted: bool) -> int:
+    """R-5.6: what makes two sends the same, within this process: every send has it worked out.
+
+    Of a redacted trace all but the conversation, which may be named or not: the same one, but for its pseudonym.
+    """
+    named = UNSET if redacted else payload.conversation_id
     if named is not UNSET and named == conversation_id(sender or "", payload.to):
         named = UNSET
     header = None if payload.x3dh_header is UNSET else repr(payload.x3dh_header)
@@ -39,7 +42,7 @@ class ResendSame(Check):
     def in_message_send(self, event: ev.FrameIn) -> None:
         user = self.world.conn(event.c).user
         key = (user or self.world.conn(event.c).device, event.id)
-        hashed = hash_of(event.payload, user)
+        hashed = hash_of(event.payload, user, self.world.redacted)
         before = self.sent.get(key)
         if before is None:
             self.sent[key] = (hashed, event.line)
@@ -198,15 +201,21 @@ class _Confirming(Check):
             return
         claims = claims_of(event.bearer)
         c = self.world.places.get(claims.sub, {}).get(claims.device_id) if claims is not None else None
-        if c is None or claims is None:
+        if (c is None or claims is None) and not self.world.redacted:
             return
         try:
             ids = msgspec.json.decode(event.body, type=dict[str, Any]).get("message_ids")
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
             return
         for message_id in ids if isinstance(ids, list) else ():
-            if isinstance(message_id, str):
+            if not isinstance(message_id, str):
+                continue
+            if claims is not None and c is not None:
                 self.confirmed(c, message_id.lower(), claims.device_id)
+            else:
+                # Whose request it is the pseudonym of its token does not tell: any that owes this may have made it.
+                for one in [one for one, owed in self.owed.items() if message_id.lower() in owed]:
+                    self.confirmed(one, message_id.lower(), self.world.conn(one).device)
 
     def in_any(self, event: ev.FrameIn) -> None:
         """A client that has the message and still speaks a minute later, by its own time, had the time to confirm."""

@@ -75,7 +75,7 @@ class CloseBytes(Owing):
     """Bytes that are no frame close the connection: 1007 for bad UTF-8, 1002, 1003, 1009 (R-1.6, R-2.3)."""
 
     def in_any(self, event: ev.FrameIn) -> None:
-        if event.size > self.world.config.frames.max_bytes:
+        if event.size > self.world.config.frames.max_bytes and not self.world.redacted:
             self.owe(event.c, 1009, event)
         elif event.fault in _FATAL:
             self.owe(event.c, _FATAL[event.fault], event)

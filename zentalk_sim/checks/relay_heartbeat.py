@@ -115,7 +115,9 @@ class _Heartbeat(Check):
     def on_response(self, event: ev.Response) -> None:
         asked = self.world.requests.get(event.r)
         found = None if asked is None or asked.method != "DELETE" else DEVICE_PATH.match(asked.path)
-        if asked is not None and found and 200 <= event.status < 300 and claims_of(asked.bearer) is not None:
+        if asked is None or not found or not 200 <= event.status < 300:
+            return
+        if self.world.redacted or claims_of(asked.bearer) is not None:
             self.away.pop(found.group(1).lower(), None)
 
     # --- the schedule -------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ class KeyChangeForm(Check):
     def out_key_change(self, event: ev.FrameOut) -> None:
         payload = event.payload
         same = payload.old_key_fingerprint == payload.new_key_fingerprint
-        if payload.new_key_fingerprint != fingerprint(payload.new_key):
+        if not self.world.redacted and payload.new_key_fingerprint != fingerprint(payload.new_key):
             self.broken("new_key_fingerprint is not that of new_key", event)
         elif payload.reason not in REASONS or payload.verified:
             self.broken(f"reason {payload.reason!r}, verified {payload.verified}", event)
@@ -183,6 +183,9 @@ class PrekeysOnce(Check):
         claims = claims_of(event.bearer) if event.method in ("POST", "PUT") and "/keys" in event.path else None
         if claims is not None:
             self._published(claims.sub)
+        elif self.world.redacted and event.method in ("POST", "PUT") and "/keys" in event.path:
+            # Whose keys are new the pseudonym of the token does not tell.
+            self.handed = Recent()
 
     def on_control(self, event: ev.Control) -> None:
         if isinstance(event.command, control.RotateKey):

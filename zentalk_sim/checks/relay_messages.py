@@ -208,7 +208,10 @@ class ConversationId(Check):
         if ack.payload.status != "queued" or user is None:
             return
         named = payload.conversation_id
-        self.named[send.id] = conversation_id(user, payload.to) if named is UNSET else named
+        if named is not UNSET:
+            self.named[send.id] = named
+        elif not self.world.redacted:
+            self.named[send.id] = conversation_id(user, payload.to)
 
     def out_message_new(self, event: ev.FrameOut) -> None:
         named, told = self.named.get(event.id), event.payload.conversation_id

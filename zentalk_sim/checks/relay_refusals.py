@@ -87,7 +87,7 @@ class RefusesOtherContent(Check):
         user = self.world.conn(send.c).user
         if user is None:
             return
-        hashed = hash_of(send.payload, user)
+        hashed = hash_of(send.payload, user, self.world.redacted)
         before = self.held.get(send.id)
         if before is None or not self.world.still_indexed(before[1].t):
             self.held[send.id] = (hashed, mark(ack))

@@ -185,6 +185,14 @@ class World:
         return self.now - then_us < self.config.mailbox.retention_s * 1_000_000
 
     @property
+    def redacted(self) -> bool:
+        """Whether addresses, conversations, keys and tokens are pseudonyms: alike where they were, and no more.
+
+        What the relay works out of them (an id, a fingerprint, a MAC, a frame's size) cannot be judged then.
+        """
+        return self.begin is not None and self.begin.redacted
+
+    @property
     def send(self) -> ev.FrameIn | None:
         """The well-formed MESSAGE_SEND that this group answers, if that is its input."""
         cause = self.cause
@@ -385,14 +393,19 @@ class World:
         if asked is None or not 200 <= event.status < 300:
             return
         claims = claims_of(asked.bearer)
+        found = DEVICE_PATH.match(asked.path) if asked.method == "DELETE" else None
         if asked.method == "POST" and asked.path == "/api/token" and asked.body is not None:
             self._token_given(event.body)
         if claims is None:
+            if found and self.redacted:
+                # Whose it was the pseudonym of the token does not tell.
+                for person in self.people.values():
+                    person.devices.pop(found.group(1).lower(), None)
             return
         device = device_asked_for(asked)
         if device is not None:
             self._register(claims.sub, device)
-        elif asked.method == "DELETE" and (found := DEVICE_PATH.match(asked.path)):
+        elif found:
             self.person(claims.sub).devices.pop(found.group(1).lower(), None)
 
     def _token_given(self, body: Any) -> None:

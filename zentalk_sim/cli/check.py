@@ -9,6 +9,7 @@ import click
 
 from zentalk_sim.cli.errors import InvalidFile, NotHeld
 from zentalk_sim.cli.options import version
+from zentalk_sim.cli.traces import trace_at
 
 
 @click.command(epilog="Example: mockrelay serve --user alice --record session.jsonl, then: zsim check session.jsonl")
@@ -31,13 +32,10 @@ def command(
 ) -> None:
     """Check the recording, or the trace of a simulation, in TRACE against the specification.
 
-    TRACE may be compressed with gzip; a run's folder stands for its trace.jsonl. Ends with 0 if every requirement that
-    the trace puts to the test held, with 99 if one was broken.
+    TRACE may be compressed with gzip; a run's folder stands for the trace in it, a live run's for its recording.
+    Ends with 0 if every requirement that the trace puts to the test held, with 99 if one was broken.
     """
-    path = trace / "trace.jsonl" if trace.is_dir() else trace
-    if not path.is_file():
-        hint = "; run it again with --trace full" if trace.is_dir() else ""
-        raise InvalidFile(f"{path}: no such file{hint}")
+    path = trace_at(trace)
     from zentalk_sim.checks import catalogue, run_checks
     from zentalk_sim.checks.html import as_html
     from zentalk_sim.checks.render import as_data, as_junit, as_text

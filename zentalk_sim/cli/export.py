@@ -9,6 +9,7 @@ import click
 
 from zentalk_sim.cli.errors import InvalidFile
 from zentalk_sim.cli.options import version
+from zentalk_sim.cli.traces import trace_at
 
 
 @click.command(epilog="Example: zsim export session.jsonl --har session.har --redact shareable.jsonl.gz")
@@ -29,8 +30,7 @@ def command(recording: Path, har: Path | None, redact: Path | None) -> None:
     """
     if har is None and redact is None:
         raise click.UsageError("say what to write: --har F, --redact F, or both")
-    if not recording.is_file():
-        raise InvalidFile(f"{recording}: no such file")
+    recording = trace_at(recording)
     from zentalk_sim.trace.har import write_har
     from zentalk_sim.trace.recording import RecordingError
     from zentalk_sim.trace.redact import redact as write_redacted

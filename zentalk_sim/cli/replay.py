@@ -10,6 +10,7 @@ import click
 
 from zentalk_sim.cli.errors import InvalidFile, NotHeld, reading
 from zentalk_sim.cli.options import version
+from zentalk_sim.cli.traces import trace_at
 
 
 @click.command(
@@ -38,14 +39,13 @@ def command(
     """Feed the session recorded in RECORDING to a fresh relay core and require the same bytes out.
 
     Ends with 0 if every output byte is equal, with 99 at the first difference, which is printed. RECORDING may be
-    compressed (gzip, zstd).
+    compressed (gzip, zstd); a live run's folder stands for the recording in it.
 
     With --what-if the relay's part of the recording is set aside: what the applications did (connecting, sending,
     reading, typing, presence) is lived again in the simulator, over the network, limits, client policies and faults
     that FILE says, a fragment of an experiment. The run is kept in a folder like any other.
     """
-    if not recording.is_file():
-        raise InvalidFile(f"{recording}: no such file")
+    recording = trace_at(recording)
     if what_if is not None:
         _live_again(recording, what_if, settings, seed, out, plots=not no_plots, as_json=as_json)
         return

@@ -89,6 +89,10 @@ def command(
     for section in set_aside:
         click.echo(f"{file}: `{section}` is left aside; `zsim {section} {file}` runs it", err=True)
 
+    from zentalk_sim.experiment.doubts import doubts
+
+    for doubt in doubts(experiment):
+        click.echo(f"note: {doubt}", err=True)
     interrupted = False
     try:
         if live is None:

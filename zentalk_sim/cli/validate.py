@@ -15,10 +15,11 @@ from zentalk_sim.cli.options import version
 @click.option("-S", "settings", metavar="PATH=VALUE", multiple=True, help="Set one key, as for `zsim run`; repeatable.")
 @version
 def command(files: tuple[str, ...], settings: tuple[str, ...]) -> None:
-    """Check experiment files and name every fault in them, a line each, with its place.
+    """Check experiment files and name the faults in them, a line each, with its place.
 
-    Ends with 0 if all files can be run, else with 2.
+    A note tells of settings that take each other's effect away, which may be meant. Ends with 0 if all files can be run, else with 2.
     """
+    from zentalk_sim.experiment.doubts import doubts
     from zentalk_sim.experiment.loader import load
     from zentalk_sim.files.units import format_duration
 
@@ -34,6 +35,8 @@ def command(files: tuple[str, ...], settings: tuple[str, ...]) -> None:
         devices, nodes = experiment.population.devices, experiment.relay.nodes
         size = f"{devices} device{'' if devices == 1 else 's'}, {nodes} node{'' if nodes == 1 else 's'}"
         click.echo(f"{path}: {experiment.name}: {size}, {format_duration(experiment.duration_us)}: valid{swept}")
+        for doubt in doubts(experiment):
+            click.echo(f"{path}: note: {doubt}")
     if faults:
         raise InvalidFile("\n".join(faults))
 

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from zentalk_sim.experiment.differences import differences
+from zentalk_sim.experiment.identity import identity_bytes
 from zentalk_sim.experiment.metrics import CENSORED
 from zentalk_sim.files import yaml
 from zentalk_sim.report.metrics import metric_order
@@ -245,7 +246,7 @@ def _sources(paths: Sequence[Path]) -> list[list[Group]]:
             sources.append(_sweep_groups(path, found))
             continue
         experiment = {key: value for key, value in found.results.experiment.items() if key != "seed"}
-        key = msgspec.json.encode(experiment, order="deterministic").decode()
+        key = identity_bytes(experiment).decode()
         if key not in pools:
             sources.append(key)
         pools.setdefault(key, []).append((path, found))

@@ -12,7 +12,7 @@ from zentalk_sim.experiment.distributions import TimeDistribution
 from zentalk_sim.experiment.reader import Reader
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.files.names import suggestion
-from zentalk_sim.files.units import format_duration, format_size
+from zentalk_sim.files.units import about_duration, format_duration, format_size
 from zentalk_sim.network.profile import PROFILES, LinkProfile
 from zentalk_sim.protocol.codec import BINARY_HEADER_BYTES
 from zentalk_sim.protocol.config import FrameConfig
@@ -48,7 +48,7 @@ def check(experiment: Experiment, reader: Reader) -> None:
         )
         reader.fault(reader.place("name"), message)
     if experiment.warm_up_us >= experiment.duration_us:
-        total = format_duration(experiment.duration_us)
+        total = about_duration(experiment.duration_us)
         reader.fault(reader.place("warm_up_us", "duration_us"), f"`warm_up` must be shorter than the duration, {total}")
     if experiment.duration_us > experiment.measure.interval_us * MAX_STEPS:
         message = f"`measure.interval` is too short: the time series would have more than {MAX_STEPS:,} steps"
@@ -58,6 +58,7 @@ def check(experiment: Experiment, reader: Reader) -> None:
         reader.fault(reader.place("measure.trace", "checks"), message)
     _check_population(experiment, reader)
     _check_memory(experiment, reader)
+    _check_backoff(experiment, reader)
     _check_messages(experiment, reader)
     _check_workload(experiment, reader)
     for number, fault in enumerate(experiment.faults):
@@ -97,6 +98,14 @@ def _check_memory(experiment: Experiment, reader: Reader) -> None:
     if memory.limit_bytes is not None and memory.limit_bytes < each:
         message = f"`relay.ingress.memory.limit` is less than one connection takes, {format_size(each)}: none is taken"
         reader.fault(reader.place("relay.ingress.memory.limit_bytes"), message)
+
+
+def _check_backoff(experiment: Experiment, reader: Reader) -> None:
+    backoff = experiment.client.backoff
+    if backoff.base_ms > backoff.cap_ms:
+        base, cap = (format_duration(ms * 1000) for ms in (backoff.base_ms, backoff.cap_ms))
+        message = f"`client.backoff.base`, {base}, is above its `cap`, {cap}: the first wait would be cut short already"
+        reader.fault(reader.place("client.backoff.base_ms", "client.backoff.cap_ms"), message)
 
 
 def _check_clocks(experiment: Experiment, reader: Reader) -> None:
@@ -164,7 +173,7 @@ def _check_workload(experiment: Experiment, reader: Reader) -> None:
 
 def _check_fault(experiment: Experiment, reader: Reader, fault: fault_schema.Fault, path: str) -> None:
     if fault.at_us >= experiment.duration_us:
-        total = format_duration(experiment.duration_us)
+        total = about_duration(experiment.duration_us)
         reader.fault(reader.place(f"{path}.at_us"), f"`{path}.at` must be before the end, {total}")
     nodes = experiment.relay.nodes
     node = getattr(fault, "node", None)
@@ -196,6 +205,9 @@ def _check_device_fault(experiment: Experiment, reader: Reader, fault: fault_sch
     if said != 1:
         message = f"`{path}`: say `devices` (how many), `network` (which) or `fraction`, one of the three"
         reader.fault(reader.place(path), message)
+    devices = experiment.population.devices
+    if fault.devices is not None and fault.devices > devices:
+        reader.fault(reader.place(f"{path}.devices"), f"`{path}.devices`: the population has only {devices:,}")
     if fault.network is not None and fault.network not in experiment.population.networks:
         end = suggestion(fault.network, experiment.population.networks)
         message = f"`{path}.network`: no device is on `{fault.network}`{end}"

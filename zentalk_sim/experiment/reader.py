@@ -148,7 +148,7 @@ class Reader:
             return None
         if isinstance(kind, mi.IntType):
             if data != int(data):
-                return self.fault(node.origin, f"`{path}` must be a whole number, not {keys.format_float(data)}")
+                return self.fault(node.origin, f"`{path}` must be a whole number, not {_figure(data)}")
             data = int(data)
             if abs(data) >= 1 << 63:
                 return self.fault(node.origin, f"`{path}` is too large")
@@ -158,7 +158,7 @@ class Reader:
 
     def _bounded(self, node: Located, value: Any, kind: Any, path: str, what: Quantity | None) -> Any:
         def show(bound: float) -> str:
-            return keys.format_float(bound) if what is None else keys.render(bound, what)
+            return _figure(bound) if what is None else keys.render(bound, what)
 
         if value < 0 and (kind.ge == 0 or kind.gt == 0):
             return self.fault(node.origin, f"`{path}` must not be negative, and is {show(value)}")
@@ -310,6 +310,15 @@ _NOUNS: Final[dict[type, str]] = {
 }
 
 
+def _figure(value: float) -> str:
+    """A number in an error message: as written out, or by its exponent where that would be a long row of digits."""
+    text = keys.format_float(value)
+    return text if len(text) <= _MOST_DIGITS else f"{value:g}"
+
+
+_MOST_DIGITS: Final = 20
+
+
 def _shown(data: Any) -> str:
     """A value in an error message."""
     if data is None:
@@ -321,6 +330,6 @@ def _shown(data: Any) -> str:
     if isinstance(data, list):
         return "a list"
     if isinstance(data, float):
-        return keys.format_float(data)
+        return _figure(data)
     text = str(data)
     return f"`{text if len(text) <= 40 else text[:37] + '…'}`"

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from zentalk_sim.experiment import thresholds, writer
+from zentalk_sim.experiment.metrics import BY_NAME
 from zentalk_sim.experiment.runner import RunOutcome
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.model.clock import Clock, draw_clock
@@ -26,6 +27,7 @@ from zentalk_sim.model.websocket import UPGRADE_REQUEST_BYTES, UPGRADE_RESPONSE_
 from zentalk_sim.model.workload import Conduct
 from zentalk_sim.protocol.crypto import Ed25519
 from zentalk_sim.protocol.streams import Streams
+from zentalk_sim.report.ledgers import LEDGERS
 from zentalk_sim.report.results import CheckResult, FaultSpan, Results, ThresholdResult, check_ledgers, write_run
 from zentalk_sim.report.summary import summarise
 from zentalk_sim.trace.tables import CONNECTIONS, MESSAGES, TIMESERIES, TableWriter
@@ -56,7 +58,16 @@ __all__ = [
 ]
 
 RELAY_ONLY = ("copies.", "heartbeats.", "push.", "messages.delivered", "messages.read", "messages.failed_but_stored")
-"""Counts, by their beginning, that only the relay can tell."""
+"""Counts, by their beginning, that a recorder holds from the start and only the relay can tell."""
+OF_DEVICES = (
+    *("messages.sent", "messages.acked", "messages.rejected", "messages.failed", "messages.unacked", "messages.shown"),
+    *("messages.duplicate", "messages.resent", "messages.held_dropped", "connections.attempted"),
+    *("connections.authenticated", "connections.closed.", "client.", "clients.gave_up", "frames.ignored"),
+    *("acks.unknown", "receipts.", "typing.dropped", "sync."),
+)
+"""Counts, by their beginning, that the devices tell by themselves; of them those of RELAY_ONLY are none."""
+SIMULATED_ONLY = ("connections.syn_dropped", "connections.slow_consumer", "connections.reading_paused")
+"""Counts that no relay tells of itself."""
 RELAY_METRICS = ("rtt_ms", "half_open_s", "queue_depth")
 """Metrics measured at the relay."""
 
@@ -82,11 +93,25 @@ class LiveRecorder(Recorder):
         """Leave out what only a relay could tell, so that no count says 0 of what nobody counted."""
         self.counts = {name: count for name, count in self.counts.items() if not name.startswith(RELAY_ONLY)}
         self.metrics = {name: found for name, found in self.metrics.items() if name not in RELAY_METRICS}
+        self.tells_relay = False
+
+    tells_relay = True
+    """What the relay counted is known."""
+
+    def knows(self, name: str) -> bool:
+        """Whether a count or metric that is not there is 0, rather than one that nobody counted."""
+        if name in self.counts or name in self.metrics:
+            return True
+        if name in SIMULATED_ONLY:
+            return False
+        of_relay = name.startswith(RELAY_ONLY) or name in RELAY_METRICS
+        of_devices = name.startswith(OF_DEVICES) or BY_NAME[name].kind == "distribution"
+        return self.tells_relay or (of_devices and not of_relay)
 
 
 def conclude(
     experiment: Experiment,
-    recorder: Recorder,
+    recorder: LiveRecorder,
     *,
     start_us: int,
     lasted_us: int,
@@ -97,7 +122,9 @@ def conclude(
 ) -> Results:
     """What a run in real time found. ``recorder`` is finished."""
     counts = dict(sorted(recorder.counts.items()))
-    faults = check_ledgers(counts)
+    unknown = [total for total in LEDGERS if not recorder.knows(total)]
+    faults = check_ledgers(counts, unknown)
+    told = [*faults, *(f"the ledger of {total} is not known" for total in unknown)]
     if "requirements" in experiment.checks:
         remedy = "record it (`mockrelay serve --record F`), then `zsim check F`"
         assumptions = [*assumptions, f"`checks: [requirements]` judges simulations only; for a live relay {remedy}."]
@@ -114,7 +141,7 @@ def conclude(
         counts=counts,
         metrics=recorder.metrics,
         censored={name: count for name, count in recorder.censored.items() if name in recorder.metrics},
-        checks=[CheckResult("ledgers", not faults, "; ".join(faults) or None)],
+        checks=[CheckResult("ledgers", not faults, "; ".join(told) or None)],
         faults=list(spans),
         assumptions=assumptions,
         digest=recorder.digest.hexdigest(),
@@ -122,7 +149,7 @@ def conclude(
         events=events,
         source="live",
     )
-    verdicts = thresholds.evaluate(experiment.thresholds, summarise(results)["metrics"], counts)
+    verdicts = thresholds.evaluate(experiment.thresholds, summarise(results)["metrics"], counts, recorder.knows)
     results.thresholds = [ThresholdResult(verdict.id, verdict.held, verdict.value) for verdict in verdicts]
     return results
 

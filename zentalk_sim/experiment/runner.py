@@ -15,11 +15,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import Struct
 
 from zentalk_sim.experiment import thresholds, writer
+from zentalk_sim.experiment.doubts import doubts
 from zentalk_sim.experiment.fault_schema import DeviceOffline, Handover
+from zentalk_sim.experiment.identity import identity_bytes
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.sampler import Sampler
@@ -47,9 +48,9 @@ class RunOutcome(Struct, frozen=True):
 
 
 def default_folder(experiment: Experiment) -> Path:
-    """``runs/NAME/SEED-HASH``; the hash is over the resolved experiment without its seed."""
+    """``runs/NAME/SEED-HASH``; the hash is over the resolved experiment without its seed (`identity`)."""
     mapping = {key: value for key, value in writer.to_mapping(experiment).items() if key != "seed"}
-    found = blake2b(msgspec.json.encode(mapping, order="deterministic"), digest_size=4).hexdigest()
+    found = blake2b(identity_bytes(mapping), digest_size=4).hexdigest()
     return Path("runs") / experiment.name / f"{experiment.seed}-{found}"
 
 
@@ -212,7 +213,7 @@ def assumptions(experiment: Experiment) -> list[str]:
     if sleeps and not experiment.workload.push.wake_probability:
         found.append("A push notification wakes nobody: users come back in their own time.")
     found += _bursts(experiment)
-    return found
+    return found + doubts(experiment)
 
 
 def _bursts(experiment: Experiment) -> list[str]:

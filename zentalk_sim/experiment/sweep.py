@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from zentalk_sim.experiment import loader, writer
 from zentalk_sim.experiment.differences import differences
+from zentalk_sim.experiment.identity import ordered
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.experiment.sweep_cell import (
     Cell,
@@ -112,7 +113,7 @@ class Plan(Struct, kw_only=True):
     def identity(self) -> dict[str, Any]:
         """What makes it the same sweep, whatever the seeds and values asked for this time."""
         settings = [f"{axis.path}={axis.texts[0]}" for axis in self.fixed]
-        return {"experiment": self.source, "settings": settings, "varies": sorted(axis.path for axis in self.axes)}
+        return {"experiment": ordered(self.source), "settings": settings, "varies": sorted(axis.path for axis in self.axes)}
 
     @property
     def folder(self) -> Path:

@@ -17,6 +17,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from zentalk_sim.experiment.identity import identity_bytes
+
 FORMAT: Final = 1
 
 _CODE: Final = ("checks", "experiment", "faults", "files", "model", "network", "protocol", "report", "trace")
@@ -59,7 +61,7 @@ class CellError(Struct, frozen=True):
 
 def cell_key(mapping: Mapping[str, Any]) -> str:
     """What a resolved experiment, its seed included, is known by: 16 hexadecimal digits."""
-    return blake2b(msgspec.json.encode(mapping, order="deterministic"), digest_size=8).hexdigest()
+    return blake2b(identity_bytes(mapping), digest_size=8).hexdigest()
 
 
 @cache

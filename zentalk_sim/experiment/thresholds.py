@@ -1,7 +1,7 @@
 """Bounds on results: ``metric: ["p99 < 5s"]`` parsed with units, and held against what a run reports.
 
-A bound on a metric without a single value does not hold: nothing was shown. A count that a run does not
-report is 0.
+A bound on a metric without a single value does not hold: nothing was shown. A count that a run does not report is 0,
+unless nobody counted it, as where a live relay does not tell: then no bound on it holds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     id: str
     held: bool
     value: float | None
-    """The statistic's value; None where the metric has no values."""
+    """The statistic's value; None where the metric has no values, or the count is not known."""
 
 
 def parse(metric: str, text: str) -> Threshold:
@@ -124,15 +124,20 @@ def evaluate(
     thresholds: Iterable[Threshold],
     metrics: Mapping[str, Mapping[str, float | int | None]],
     counts: Mapping[str, int],
+    knows: Callable[[str], bool] = lambda name: True,
 ) -> list[Verdict]:
-    """Each threshold's verdict; ``metrics`` and ``counts`` are those of `summary.json`."""
+    """Each threshold's verdict; ``metrics`` and ``counts`` are those of `summary.json`.
+
+    ``knows`` says of a count or metric that is not there whether it is 0, rather than not known.
+    """
     verdicts = []
     for bound in thresholds:
+        nothing = 0 if knows(bound.metric) else None
         if bound.statistic == "value":
-            value: float | int | None = counts.get(bound.metric, 0)
+            value: float | int | None = counts.get(bound.metric, nothing)
         else:
             of_metric = metrics.get(bound.metric, {})
-            absent = 0 if bound.statistic in ("count", CENSORED) else None
+            absent = nothing if bound.statistic in ("count", CENSORED) else None
             value = of_metric.get(bound.statistic, absent)
         held = value is not None and OPERATORS[bound.operator](value, bound.value)
         verdicts.append(Verdict(id=bound.id, held=held, value=value))

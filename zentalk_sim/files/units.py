@@ -50,6 +50,7 @@ _NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:e[0-9]{1,2})?"
 _PART = re.compile(rf"({_NUMBER})\s*([A-Za-zµμ]+)")
 _WHOLE = re.compile(rf"({_NUMBER})\s*([A-Za-zµμ/]*)")
 _MAX_CHARACTERS = 64
+_SHORT_CHARACTERS = 7
 
 
 class UnitError(ValueError):
@@ -119,6 +120,15 @@ def format_duration(us: int) -> str:
         if us and us % MICROSECONDS[unit] == 0:
             return f"{us // MICROSECONDS[unit]}{unit}"
     return f"{us}us" if us else "0s"
+
+
+def about_duration(us: int) -> str:
+    """The duration as a message tells it: exact where that is short, else to four figures (``37.94s``)."""
+    exact = format_duration(us)
+    if len(exact) <= _SHORT_CHARACTERS:
+        return exact
+    unit = next((unit for unit in ("d", "h", "m", "s", "ms") if us >= MICROSECONDS[unit]), "us")
+    return f"{us / MICROSECONDS[unit]:.4g}{unit}"
 
 
 def format_size(count: int) -> str:

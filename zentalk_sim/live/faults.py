@@ -170,6 +170,8 @@ class LiveFaults:
         """The host refuses, or falls silent; the relay that comes back has its store and no connections."""
         links = [device.link for device in self._world.devices]
         for_s = (fault.for_us or 0) / 1_000_000
+        for device in self._world.devices:
+            device.relay_died()
         if fault.host == "alive":
             self._refuse(True)
             for link in links:

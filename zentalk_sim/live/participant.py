@@ -68,6 +68,8 @@ class Participant:
         """Since when it has been without a connection; None while it has one, or never had."""
         self._socket: ShapedSocket | None = None
         self._was_connected = False
+        self._severed = False
+        """The relay has died, and the client has not noticed: it is without a connection all the same."""
         self._session_id: str | None = None
 
     # --- the application -----------------------------------------------------------------------------
@@ -109,6 +111,13 @@ class Participant:
         if not self.offline:
             self.connect()
             self.world.conduct.came_back(self)  # type: ignore[arg-type]
+
+    def relay_died(self) -> None:
+        """The relay has died: the device is without a connection from now on, whenever it notices."""
+        if not self._severed and self.client.state is ClientState.CONNECTED:
+            self._severed = True
+            self.lost_us = self.world.time.real_us()
+            self.world.connected -= 1
 
     def hand_over(self, profile: LinkProfile, ip: str | None) -> None:
         """Change to another network."""
@@ -155,9 +164,12 @@ class Participant:
     def _state_changed(self, effect: StateChanged, now: int) -> None:
         world = self.world
         if effect.old is ClientState.CONNECTED:
-            world.connected -= 1
-            if effect.new is not ClientState.CLOSING:
-                self.lost_us = now
+            if self._severed:
+                self._severed = False
+            else:
+                world.connected -= 1
+                if effect.new is not ClientState.CLOSING:
+                    self.lost_us = now
         if effect.new is ClientState.CONNECTED:
             world.connected += 1
             world.authenticated += 1

@@ -3,6 +3,8 @@
 With a heavy tail every user draws a weight from a Pareto distribution (least 1, exponent α, mean α/(α−1)). The number
 of a user's contacts grows with its own weight, the chance of being picked with the other's, so that few users have
 very many contacts and are written to by very many.
+
+Contacts are drawn among all users: with one user more, some that others have are others.
 """
 
 from __future__ import annotations

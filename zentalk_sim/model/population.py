@@ -1,7 +1,8 @@
 """Who takes part: users with keys and contacts, their devices, networks and IP addresses.
 
 Everything of a user or device comes from streams named after its number, so that one more device moves no other's
-draws. Addresses are drawn, not made from keys, so that both fidelities speak of the same users (R-6.1 asks no more
+network, keys or instants. What is chosen *among all* does move with their number: contacts, picked from all users, and
+whom a fault strikes. Addresses are drawn, not made from keys, so that both fidelities speak of the same users (R-6.1 asks no more
 of an address than its form).
 """
 
@@ -39,7 +40,7 @@ def roaming_ip(device_index: int) -> str:
 
 
 def pick_weighted(weights: dict[str, float], u: float) -> str:
-    """The name at quantile ``u`` of the weights, in their order."""
+    """The name at quantile ``u`` of the weights, in their order, which therefore counts (`experiment.identity`)."""
     total = sum(weights.values())
     reached = 0.0
     for name, weight in weights.items():

@@ -171,15 +171,20 @@ def decode_text(data: bytes, max_payload_bytes: int) -> Incoming:
     if raw[0] != _BRACE:
         raise ProtocolError(INVALID_MESSAGE, "payload must be an object", reason=MALFORMED, field="payload")
     if len(raw) > max_payload_bytes:
-        raise ProtocolError(
-            INVALID_MESSAGE,
-            f"a payload above {max_payload_bytes} bytes must travel as a binary frame",
-            reason=PAYLOAD_REQUIRES_BINARY,
-            payload_bytes=len(raw),
-            limit_bytes=max_payload_bytes,
-        )
+        raise requires_binary(len(raw), max_payload_bytes)
     found: Incoming = incoming
     return found
+
+
+def requires_binary(payload_bytes: int, limit_bytes: int) -> ProtocolError:
+    """R-1.6: a text frame's payload is above the limit."""
+    return ProtocolError(
+        INVALID_MESSAGE,
+        f"a payload above {limit_bytes} bytes must travel as a binary frame",
+        reason=PAYLOAD_REQUIRES_BINARY,
+        payload_bytes=payload_bytes,
+        limit_bytes=limit_bytes,
+    )
 
 
 def decode_binary(data: bytes) -> Incoming:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from zentalk_sim.protocol.config import Limit, RelayConfig
+from zentalk_sim.protocol.config import FrameConfig, Limit, RelayConfig
 from zentalk_sim.protocol.connection import Connection
 from zentalk_sim.protocol.crypto import Crypto, Modelled
 from zentalk_sim.protocol.effects import (
@@ -36,7 +36,8 @@ from zentalk_sim.protocol.streams import Streams
 from zentalk_sim.protocol.timers import Timers
 from zentalk_sim.protocol.tokens import TokenAuthority
 
-_TEXT_SAFE_CIPHERTEXT_BYTES = 8_192
+_FRAMES: Final = FrameConfig()
+_TEXT_SAFE_CIPHERTEXT_BYTES: Final = 8_192
 """A ciphertext up to this size fits a text frame's 16 384 bytes whatever stands beside it."""
 
 # Compiled code looks a name of a module that is not compiled up at each use, unless it stands in a Final.
@@ -113,6 +114,13 @@ class Node:
         self.away_after_us = config.presence.away_after_ms * 1000
         self.time_window_us = config.auth.time_window_ms * 1000
         self.needs_mac = config.integrity == "require"
+        frames = config.frames
+        self.measures_frames: bool = (
+            frames.max_bytes < _FRAMES.max_bytes or frames.max_text_payload_bytes < _FRAMES.max_text_payload_bytes
+        )
+        """A frame by reference may be larger than it may be: no client heeds a limit below the specification's."""
+        is_usual = frames.max_text_payload_bytes >= _FRAMES.max_text_payload_bytes
+        self.text_safe_bytes: int = _TEXT_SAFE_CIPHERTEXT_BYTES if is_usual else -1
         self.send_limit = config.limits.send_message
         self.read_limit = config.limits.read_receipt
         self.nonce_window_us = config.dedup.window_s * 1_000_000
@@ -152,7 +160,7 @@ class Node:
         session = conn.session
         assert session is not None
         if (
-            len(body.ciphertext) > _TEXT_SAFE_CIPHERTEXT_BYTES
+            len(body.ciphertext) > self.text_safe_bytes
             and payload_size(body) > self.config.frames.max_text_payload_bytes
         ):
             self.out.append(_Send(conn.id, BinaryFrame("MESSAGE_NEW", message_id, now // 1000, body)))

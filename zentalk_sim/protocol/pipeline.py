@@ -38,6 +38,7 @@ from zentalk_sim.protocol.errors import (
     CloseConnection,
     ProtocolError,
 )
+from zentalk_sim.protocol.frame_sizes import frame_size, payload_size
 from zentalk_sim.protocol.frames import (
     CLIENT_FRAMES,
     RELAY_FRAMES,
@@ -95,14 +96,38 @@ def receive_bytes(node: Node, conn: Connection, data: bytes, binary: bool, now: 
         node.close(conn, ending.code, ending.reason)
     except ProtocolError as error:
         kind, frame_id = codec.salvage(data)
-        if conn.state == "challenged":
-            if kind == "AUTH_RESPONSE" and not authentication.count_attempt(node, conn, now):
-                return
-            authentication.fail(node, conn, f"form: {error.message}", now)
-        else:
-            answer(node, conn, error, kind, frame_id, now)
+        _refuse_form(node, conn, error, kind, frame_id, now)
     else:
         receive(node, conn, incoming, now)
+
+
+def _refuse_form(
+    node: Node, conn: Connection, error: ProtocolError, kind: str | None, frame_id: str | None, now: int
+) -> None:
+    """A frame whose form is wrong: ERROR, or AUTH_FAILED before there is a session."""
+    if conn.state == "challenged":
+        if kind == "AUTH_RESPONSE" and not authentication.count_attempt(node, conn, now):
+            return
+        authentication.fail(node, conn, f"form: {error.message}", now)
+    else:
+        answer(node, conn, error, kind, frame_id, now)
+
+
+def receive_measured(node: Node, conn: Connection, frame: Frame, now: int) -> None:
+    """A frame by reference where a limit is below the specification's, which no client's frame exceeds.
+
+    The sizes are those of the bytes that it would be, so that both fidelities refuse the same frames.
+    """
+    limits = node.config.frames
+    if frame_size(frame) > limits.max_bytes:
+        node.close(conn, CloseCode.TOO_LARGE, "frame too large")
+        return
+    size = 0 if _is_binary(frame) else payload_size(frame.payload)
+    if size > limits.max_text_payload_bytes:
+        error = codec.requires_binary(size, limits.max_text_payload_bytes)
+        _refuse_form(node, conn, error, frame.type, frame.id, now)
+    else:
+        receive(node, conn, frame, now)
 
 
 def receive(node: Node, conn: Connection, incoming: Arrived, now: int) -> None:

@@ -171,7 +171,10 @@ class Relay:
         node = self._node
         found = node.conns.get(conn)
         if found is not None and found.state != "ended":
-            pipeline.receive(node, found, frame, now)
+            if node.measures_frames:
+                pipeline.receive_measured(node, found, frame, now)
+            else:
+                pipeline.receive(node, found, frame, now)
         return self._finish(now)
 
     def receive_frame_on(self, conn: Connection, frame: Frame, now: int) -> list[Effect]:

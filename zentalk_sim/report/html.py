@@ -16,7 +16,7 @@ from zentalk_sim.report.metrics import METRICS, metric_order, title_of
 from zentalk_sim.report.narrative import ASSUMPTIONS, what_happened
 from zentalk_sim.report.notes import is_early
 from zentalk_sim.report.rules_told import rule_rows
-from zentalk_sim.report.summary import COUNTS_SHOWN, figure, found_words, shown_counts, time_words
+from zentalk_sim.report.summary import COUNTS_SHOWN, figure, found_words, nothing_words, shown_counts, time_words
 
 if TYPE_CHECKING:
     from zentalk_sim.report.drawing import Picture
@@ -117,9 +117,9 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
     for kind in ("thresholds", "checks"):
         for entry in summary[kind]:
             verdict = "<span class=held>✓ held</span>" if entry["held"] else "<span class=broken>✗ broken</span>"
-            rows.append(
-                (kind[:-1], escape(str(entry["id"])), escape(found_words(str(entry["id"]), entry["value"])), verdict)
-            )
+            name, value = str(entry["id"]), entry["value"]
+            found = nothing_words(name) if value is None and kind == "thresholds" else found_words(name, value)
+            rows.append((kind[:-1], escape(name), escape(found), verdict))
     if not rows:
         return "<p class=faint>None was set.</p>"
     return _table(("", "what", "found", "verdict"), rows, frozenset({2}))

@@ -133,6 +133,8 @@ def encode_results(results: Results) -> bytes:
     """``results.json``: the same bytes for the same run."""
     mapping = {name: getattr(results, name) for name in results.__struct_fields__ if name not in _WALL_CLOCK}
     mapping["metrics"] = {name: histogram.to_dict() for name, histogram in results.metrics.items()}
+    # In the order of its keys, which counts for the networks.
+    mapping["experiment"] = msgspec.Raw(msgspec.json.encode(results.experiment))
     return dump_json({"zentalk_results": FORMAT} | mapping, indent=0)
 
 

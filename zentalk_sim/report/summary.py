@@ -152,10 +152,18 @@ def _verdict_lines(thresholds: Sequence[Mapping[str, Any]], checks: Sequence[Map
         for entry in entries:
             found = "" if entry["value"] is None else f"  (found {found_words(entry['id'], entry['value'])})"
             if not found and title == "Thresholds":
-                found = "  (nothing to measure)"
+                found = f"  ({nothing_words(entry['id'])})"
             lines.append(_cut(f"  {'held  ' if entry['held'] else 'BROKEN'}  {entry['id']}{found}"))
         lines.append("")
     return lines
+
+
+def nothing_words(threshold: str) -> str:
+    """Why nothing was found for a threshold: a number that was not counted, or a metric without values."""
+    parts = _BOUND.fullmatch(threshold)
+    metric = BY_NAME.get(parts[1]) if parts else None
+    is_number = parts is not None and (parts[2] in ("count", CENSORED) or (metric is not None and metric.kind == "count"))
+    return "not known" if is_number else "nothing to measure"
 
 
 _BOUND = re.compile(r"([^\s:]+):\s*([a-z0-9]*)\s*[<>=!≤≥≠]+\s*(.*)", re.DOTALL)

@@ -1,6 +1,6 @@
 """Takes the secrets out of a trace, so that it can be shown to others: for reading and checks, not for replay.
 
-Ciphertexts become zeros of the same length. Tokens, keys, nonces, signatures, challenges, push tokens and device
+Ciphertexts become zeros of the same length, and asterisks where they are no Base64, which a check shall still see. Tokens, keys, nonces, signatures, challenges, push tokens and device
 names become pseudonyms of the same form, equal ones for equal values; addresses, conversation ids and IPs likewise.
 What cannot be parsed, and so may hide anything, is blanked. Header and restarts lose seed and snapshot.
 """
@@ -85,7 +85,7 @@ class Redactor:
 
     def _member(self, name: str, value: Any) -> Any:
         if isinstance(value, str) and name in _BLANK:
-            return _blanked64(value)
+            return _blanked64(value) if _bytes_in(value) is not None else "*" * len(value)
         if isinstance(value, str) and name in _SECRET and value:
             return self._pseudonym(name, value)
         return self.value(value)
