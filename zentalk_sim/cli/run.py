@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -109,7 +108,7 @@ def command(
     except OSError as error:
         raise InvalidFile(f"{error.filename or out or 'runs'}: cannot be written: {error.strerror}") from None
     if as_json:
-        click.echo(json.dumps(outcome.summary, indent=2, ensure_ascii=False))
+        click.echo((outcome.folder / "summary.json").read_bytes(), nl=False)
     else:
         _print(outcome, is_live=live is not None)
     if interrupted:
@@ -168,14 +167,15 @@ def live_target(
     if users_file:
         # Whoever names users wants these, whatever token happens to stand in the environment.
         admin_token = None
-    if not admin_token and not users_file:
-        raise click.UsageError(
-            f"{what} needs somebody to be: --admin-token (or $MOCKRELAY_ADMIN_TOKEN) to make users, or --users FILE"
-        )
     try:
+        urls = ws_url_of(ws_url), http_url_of(ws_url, http_url)
+        if not admin_token and not users_file:
+            raise click.UsageError(
+                f"{what} needs somebody to be: --admin-token (or $MOCKRELAY_ADMIN_TOKEN) to make users, or --users FILE"
+            )
         return Target(
-            ws_url=ws_url_of(ws_url),
-            http_url=http_url_of(ws_url, http_url),
+            ws_url=urls[0],
+            http_url=urls[1],
             admin_token=admin_token,
             users=read_users(users_file) if users_file else None,
             shaped=network != "real",

@@ -61,7 +61,7 @@ def command(
     except OSError as error:
         raise InvalidFile(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     if as_json:
-        click.echo(json.dumps(outcome.sweep.summary, indent=2, ensure_ascii=False))
+        click.echo((folder / "summary.json").read_bytes(), nl=False)
     else:
         click.echo(str(outcome.sweep))
         click.echo(f"sweep folder: {folder}")
