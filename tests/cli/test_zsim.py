@@ -143,6 +143,7 @@ def test_a_run_leaves_a_folder_and_prints_where(tell, here: Path) -> None:  # ty
     assert summary["counts"]["messages.sent"] > 0
     again = tell("run", str(folder / "experiment.yaml"), "--json", "--no-plots", "--out", "again")
     assert json.loads(again.out) == summary
+    assert again.out == (here / "again" / "summary.json").read_text(), "the file's own text"
     assert (here / "again" / "summary.json").read_bytes() == (folder / "summary.json").read_bytes()
 
 
@@ -161,6 +162,20 @@ def test_a_folder_that_cannot_be_written_is_told(tell, here: Path) -> None:  # t
     told = tell("run", "small.yaml", "--no-plots", "--out", "file/under")
     assert told.code == 2
     assert "cannot be written" in told.err
+
+
+def test_a_run_must_not_take_the_place_of_another_experiments(tell, here: Path) -> None:  # type: ignore[no-untyped-def]
+    (here / "small.yaml").write_text(SMALL)
+    asked = ("run", "small.yaml", "--no-plots", "--out", "out")
+    assert tell(*asked, "--trace", "full").code == 0
+    before = {path.name: path.read_bytes() for path in (here / "out").iterdir()}
+    assert {"trace.jsonl", "summary.json"} <= set(before)
+    told = tell(*asked, "--seed", "8", "-S", "population.devices=5")
+    assert told.code == 2
+    differs = "differs in population.devices, seed"
+    assert told.err == f"out: holds a run of another experiment ({differs}); give another --out, or remove it\n"
+    assert {path.name: path.read_bytes() for path in (here / "out").iterdir()} == before
+    assert tell(*asked).code == 0, "the same experiment again, less of it kept"
 
 
 def test_report_of_a_folder_that_is_no_run_is_told(tell, here: Path) -> None:  # type: ignore[no-untyped-def]

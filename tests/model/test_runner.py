@@ -54,7 +54,7 @@ def test_a_second_run_into_a_folder_must_leave_nothing_of_the_first(tmp_path: Pa
     (folder / "plots").mkdir()
     for name in ("plots/overview.png", "plots/overview.svg", "notes.txt"):
         (folder / name).write_text("of the first, or the reader's own")
-    run_experiment(small(name="second"), out=folder, plots=False)
+    run_experiment(small(), out=folder, plots=False)
     assert not list((folder / "plots").iterdir())
     assert not (folder / "trace.jsonl").exists()
     assert (folder / "notes.txt").exists()
@@ -63,7 +63,7 @@ def test_a_second_run_into_a_folder_must_leave_nothing_of_the_first(tmp_path: Pa
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(small(name="third"), out=folder, plots=False, world_of=interrupted)
+        run_experiment(small(), out=folder, plots=False, world_of=interrupted)
     assert {path.name for path in folder.iterdir()} == {
         "experiment.yaml",
         "messages.parquet",

@@ -90,18 +90,7 @@ def command(
     interrupted = False
     try:
         if live is None:
-            if compiled.needs_sources(experiment.measure.trace, experiment.checks):
-                compiled.withdraw()
-            compiled.large_pages(experiment.population.devices)
-            from zentalk_sim.experiment.runner import run_experiment
-
-            outcome = run_experiment(
-                experiment,
-                out=out,
-                trace=experiment.measure.trace,
-                plots=experiment.plots and not no_plots,
-                progress=sys.stderr.isatty(),
-            )
+            outcome = _simulated(experiment, out, plots=experiment.plots and not no_plots)
         else:
             target = live_target(live, admin_token, http_url, users_file, network)
             outcome, interrupted = _play(file, experiment, target, out, plots=experiment.plots and not no_plots)
@@ -116,6 +105,25 @@ def command(
         raise click.Abort
     if outcome.failed_thresholds or any(not check["held"] for check in outcome.summary.get("checks", ())):
         raise NotHeld
+
+
+def _simulated(experiment: Experiment, out: Path | None, *, plots: bool) -> RunOutcome:
+    """The experiment in simulated time. Raises InvalidFile, OSError."""
+    from zentalk_sim.model import compiled
+
+    # Before anything of the simulator is imported.
+    if compiled.needs_sources(experiment.measure.trace, experiment.checks):
+        compiled.withdraw()
+    compiled.large_pages(experiment.population.devices)
+    from zentalk_sim.experiment.run_folder import OtherRun
+    from zentalk_sim.experiment.runner import run_experiment
+
+    try:
+        return run_experiment(
+            experiment, out=out, trace=experiment.measure.trace, plots=plots, progress=sys.stderr.isatty()
+        )
+    except OtherRun as error:
+        raise InvalidFile(str(error)) from None
 
 
 def _print(outcome: RunOutcome, is_live: bool) -> None:
@@ -190,6 +198,7 @@ def _play(
     file: str, experiment: Experiment, target: Target, out: Path | None, *, plots: bool
 ) -> tuple[RunOutcome, bool]:
     """The experiment in real time; and whether it was interrupted."""
+    from zentalk_sim.experiment.run_folder import OtherRun
     from zentalk_sim.live.run import LiveError, Refused, not_applied, run_live
 
     for note in not_applied(experiment, target):
@@ -198,5 +207,5 @@ def _play(
         return run_live(experiment, target, out=out, plots=plots, progress=sys.stderr.isatty())
     except Refused as error:
         raise InvalidFile("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
-    except LiveError as error:
+    except (LiveError, OtherRun) as error:
         raise InvalidFile(str(error)) from None
