@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -261,6 +262,35 @@ def test_ctrl_c_ends_a_run_with_130(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert err.strip().endswith("interrupted")
+
+
+def test_ctrl_c_must_not_have_the_collector_walk_all_that_the_run_made(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes a second of its own with 50 000 devices."""
+
+    def interrupted(*_arguments: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zentalk_sim.experiment.runner.simulate", interrupted)
+    (here / "small.yaml").write_text(SMALL)
+    enabled: list[bool] = []
+    try:
+        errors.run(zsim, ["run", "small.yaml"], "zsim", lambda code: enabled.append(gc.isenabled()))
+    finally:
+        gc.enable()
+    assert enabled == [False]
+
+
+def test_what_tables_need_must_be_loaded_before_the_run(tmp_path: Path) -> None:
+    """At Ctrl-C there is no time for it."""
+    script = (
+        "import sys; from zentalk_sim.trace.tables import MESSAGES, TableWriter; TableWriter(MESSAGES, 'm'); "
+        "before = set(sys.modules); import pyarrow as pa; pa.array(['a'], type=pa.string()); "
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

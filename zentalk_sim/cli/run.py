@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,11 +122,31 @@ def _simulated(experiment: Experiment, out: Path | None, *, plots: bool) -> RunO
     from zentalk_sim.experiment.runner import run_experiment
 
     try:
-        return run_experiment(
-            experiment, out=out, trace=experiment.measure.trace, plots=plots, progress=sys.stderr.isatty()
-        )
+        with _collector_off():
+            return run_experiment(
+                experiment, out=out, trace=experiment.measure.trace, plots=plots, progress=sys.stderr.isatty()
+            )
     except OtherRun as error:
         raise InvalidFile(str(error)) from None
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """No cyclic collector; after Ctrl-C none to the end of the process, which is near.
+
+    To switch it on again has it walk all that the run made, which of a large one takes a second.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    interrupted = False
+    try:
+        yield
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    finally:
+        if was_enabled and not interrupted:
+            gc.enable()
 
 
 def _print(outcome: RunOutcome, is_live: bool) -> None:

@@ -33,6 +33,8 @@ from zentalk_sim.report.summary import summarise
 from zentalk_sim.trace.tables import CONNECTIONS, MESSAGES, SCHEMAS, TIMESERIES, TableWriter
 
 PROGRESS_EVERY_S = 0.5
+INTERRUPTED_ROWS = 20_000
+"""Of each table, what a run that is interrupted writes of what was under way: it ends within a second."""
 
 
 class RunOutcome(Struct, frozen=True):
@@ -114,9 +116,11 @@ def simulate(
         gc.freeze()
         try:
             _run(world, Progress(world, began_s) if progress else None)
-        finally:
-            # Also where the run is interrupted, so that the tables hold what was found so far.
-            world.finish()
+        except BaseException:
+            # The tables shall hold what was found so far, as much of it as is written in no time.
+            world.finish(INTERRUPTED_ROWS)
+            raise
+        world.finish()
     results = _results(world, time.perf_counter() - began_s)
     if requirements is not None:
         results.checks += requirements.results()
