@@ -1,8 +1,8 @@
 """uvicorn's HTTP/1.1, whose answer to what cannot be read is an error as all of the relay's are: JSON.
 
 Such bytes reach no application: a head above h11's bound, a bad Content-Length or chunk, a TLS hello on the plain port.
-Status 400, or 431 where the head is too large (RFC 6585 §5); the connection ends with it, as nothing says where the
-next request would begin.
+Status 400, or, as on the WebSocket port, 414 where the request's line is too large (RFC 9110 §15.5.15) and 431 where its
+head is (RFC 6585 §5). The connection ends with it, as nothing says where the next request would begin.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class JsonErrorsH11(H11Protocol):
             self.cycle.disconnected = True
         error = sys.exc_info()[1]
         status = getattr(error, "error_status_hint", 400)
+        if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE and b"\n" not in self.conn.trailing_data[0]:
+            status = int(HTTPStatus.REQUEST_URI_TOO_LONG)
         body = msgspec.json.encode(self._told(status, str(error or msg)))
         headers = [
             ("content-type", "application/json"),
@@ -63,7 +65,7 @@ class JsonErrorsH11(H11Protocol):
         self.transport.close()
 
     def _told(self, status: int, said: str) -> dict[str, Any]:
-        if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+        if status in (HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE):
             limit = self.config.h11_max_incomplete_event_size or MAX_HEAD_BYTES
             message = f"a request's line and headers hold at most {limit} bytes together"
             return {"error_code": TOO_LARGE, "message": message, "details": {"limit": limit}}

@@ -41,7 +41,7 @@ async def answered(relay: MockRelay, sent: bytes) -> tuple[int, dict[str, str], 
         (TLS_HELLO, 400, "INVALID_MESSAGE", "without TLS: use http://"),
         # No more than what is read at once: what lies unread when a connection is closed may take its answer with it.
         (HEAD + b"X: " + b"x" * MAX_HEAD_BYTES, 431, "TOO_LARGE", f"at most {MAX_HEAD_BYTES} bytes"),
-        (b"GET /" + b"x" * MAX_HEAD_BYTES, 431, "TOO_LARGE", f"at most {MAX_HEAD_BYTES} bytes"),
+        (b"GET /" + b"x" * MAX_HEAD_BYTES, 414, "TOO_LARGE", f"at most {MAX_HEAD_BYTES} bytes"),
     ],
     ids=lambda value: None if isinstance(value, bytes) else str(value),
 )
