@@ -1,8 +1,8 @@
 """uvicorn's HTTP/1.1, whose answer to what cannot be read is an error as all of the relay's are: JSON.
 
 Such bytes reach no application: a head above h11's bound, a bad Content-Length or chunk, a TLS hello on the plain port.
-Status 400, or, as on the WebSocket port, 414 where the request's line is too large (RFC 9110 §15.5.15) and 431 where its
-head is (RFC 6585 §5). The connection ends with it, as nothing says where the next request would begin.
+Status 400, or, as on the WebSocket port, 414 where the request's line is too large (RFC 9110 §15.5.15) and 431 where
+its head is (RFC 6585 §5). The connection ends with it, as nothing says where the next request would begin.
 """
 
 from __future__ import annotations
