@@ -57,3 +57,7 @@ def main() -> None:
     except click.Abort:  # Ctrl-C while modules are still being loaded, or at a prompt
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":  # `python -m mockrelay.cli`, as `python -m zentalk_sim.cli`
+    main()

@@ -20,6 +20,7 @@ from mockrelay.clock import ClockTimers
 from mockrelay.journal import Journal
 from mockrelay.journal_entries import Party, frame_of, kind_of
 from zentalk_sim.faults import FaultEvent, Firing, Rule, Ruleset
+from zentalk_sim.faults import verdicts as do
 from zentalk_sim.faults.vocabulary import EVENTS
 from zentalk_sim.protocol.streams import Streams
 
@@ -106,7 +107,22 @@ class FaultEngine:
                 payload = msgspec.json.decode(body)
             except (msgspec.MsgspecError, RecursionError, UnicodeError):
                 payload = None
-        return self._decide(self._event("rest", party, method=method, path=path, payload=payload))
+        firing = self._decide(self._event("rest", party, method=method, path=path, payload=payload))
+        if firing is not None and not isinstance(firing.verdict, do.Pass):
+            self._note_rest(party, firing)
+        return firing
+
+    def _note_rest(self, party: Party, firing: Firing) -> None:
+        """Have a recording tell of a rule at a REST call, as it does of rules at the frames of the device's connection.
+
+        What the client hears over REST is then not what the core says, and what it does next is no fault of its own.
+        """
+        if self.driver.recorder is None:
+            return
+        for conn, gate in self.gates.items():
+            if gate.party.device == party.device and gate.party.user == party.user:
+                rule = firing.rule.comment or firing.rule.id
+                self.driver.note_wire(conn, "in", rule, do.name_of(firing.verdict), None, None, False)
 
     def _event(self, event: str, party: Party, *, now_us: int | None = None, **more: Any) -> FaultEvent:
         name = self._names.get(party.user or "")

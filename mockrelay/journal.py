@@ -130,6 +130,7 @@ class Journal:
         self._max_bytes = max_bytes
         self.max_wait_ms = max_wait_ms
         """The longest that anybody may wait for an entry, in real time."""
+        self.is_closed = False
         self._count = count
         self.frames: list[Entry] = []
         """The newest entries, of frames at which no rule fired: nearly all there are."""
@@ -141,6 +142,11 @@ class Journal:
         self._waiters: list[_Waiter] = []
         self.listeners: list[Callable[[Entry], None]] = []
         """Told of each entry as it is written; for streams of events."""
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for an entry."""
+        return bool(self._waiters)
 
     def __len__(self) -> int:
         self.settle()
@@ -291,6 +297,7 @@ class Journal:
 
     def close(self) -> None:
         """Nothing more will be written: who waits is answered with what there is."""
+        self.is_closed = True
         for waiter in self._waiters:
             if not waiter.future.done():
                 waiter.future.set_result(None)

@@ -28,6 +28,7 @@ from mockrelay.driver import Driver
 from mockrelay.http.app import application
 from mockrelay.http.inspector_routes import inspector_url
 from mockrelay.http.patience import patient
+from mockrelay.http.unreadable import MAX_HEAD_BYTES
 from mockrelay.lobby import Lobby
 from mockrelay.spaces import Space, Spaces
 from mockrelay.tls import DevelopmentTls, server_context
@@ -206,6 +207,7 @@ class MockRelay:
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
         # Above, only whole seconds are foreseen; an orderly stop shall take less than one.
         config.timeout_graceful_shutdown = _HTTP_STOP_TIMEOUT_S  # type: ignore[assignment]

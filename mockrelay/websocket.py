@@ -281,9 +281,11 @@ class Connection(Handshake):
             return
         if isinstance(error, EOFError):
             return
-        code = CloseCode.INVALID_PAYLOAD if isinstance(error, UnicodeDecodeError) else CloseCode.PROTOCOL_ERROR
         self._driver.count("connections.protocol_error")
-        self.close(code, str(error))
+        if isinstance(error, UnicodeDecodeError):
+            self.close(CloseCode.INVALID_PAYLOAD, "not UTF-8")
+        else:
+            self.close(CloseCode.PROTOCOL_ERROR, str(error))
         self._cause = "protocol_error"
         self._gate.after_out(self._linger)
         self.tell_core("protocol_error")

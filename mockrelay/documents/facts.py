@@ -152,7 +152,7 @@ CONTROL: Final[dict[tuple[str, str], Facts]] = {
             "Journal-Truncated": "How many entries have left the journal, where some of those asked for have.",
         },
     ),
-    ("POST", "/admin/journal/wait"): Facts({200: a.Held, 408: a.NotHeld}, (400, 413), a.WaitFor),
+    ("POST", "/admin/journal/wait"): Facts({200: a.Held, 408: a.NotHeld, 503: a.NotHeld}, (400, 413), a.WaitFor),
     ("POST", "/admin/journal/verify"): Facts({200: a.Held, 409: a.NotHeld}, (400, 413), a.Verify),
     ("GET", "/admin/rules"): Facts({200: list[a.ShownRule]}),
     ("POST", "/admin/rules"): Facts({201: a.ShownRule | list[a.ShownRule]}, (400, 413), Rule | list[Rule]),

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from mockrelay.http.bodies import Handler, answering, error_answer
 from zentalk_sim.protocol.config import UpgradeConfig
 from zentalk_sim.protocol.errors import FORBIDDEN, MISDIRECTED, UNAUTHORIZED
-from zentalk_sim.protocol.upgrade import host_admitted, host_name
+from zentalk_sim.protocol.upgrade import host_admitted, host_refusal
 
 
 class Guard:
@@ -32,9 +32,7 @@ class Guard:
         host = request.headers.get("host", "")
         if host_admitted(host, self._upgrade):
             return None
-        name = host_name(host)[:100]
-        message = f"Host {name!r} is not admitted; --allow-host {name} would admit it"
-        return error_answer(421, MISDIRECTED, message)
+        return error_answer(421, MISDIRECTED, host_refusal(host))
 
     def refusal(self, request: Request) -> Response | None:
         """Why a request may not control the relay, or None."""

@@ -135,7 +135,7 @@ def routes(space_of: SpaceOf) -> list[Route]:
         return StreamingResponse(_lines(entries, kind), 200, headers, "application/json")
 
     async def wait(request: Request) -> Response:
-        """200 once at least ``count`` entries match, 408 when ``timeout_ms`` of real time are over."""
+        """200 once at least ``count`` entries match, 408 when ``timeout_ms`` of real time are over, 503 at the end."""
         asked = await _asked(request, ("match", "count", "timeout_ms", "after"))
         match = _match(asked.get("match", {}))
         count = number(asked.get("count", 1), "count", 1)
@@ -148,7 +148,10 @@ def routes(space_of: SpaceOf) -> list[Route]:
             raise
         after = number(asked.get("after", 0), "after", 0)
         found = await journal.wait(match, count, timeout_ms / 1000, after)
-        return _answered(found, 408, f"{found.found} of at least {count} entries within {timeout_ms} ms")
+        came = f"{found.found} of at least {count} entries"
+        if journal.is_closed:
+            return _answered(found, 503, f"the relay is stopping, or this space has ended: {came} until then")
+        return _answered(found, 408, f"{came} within {timeout_ms} ms")
 
     async def verify(request: Request) -> Response:
         """200 where exactly ``count`` entries match, or where entries match ``order`` one after the other; else 409."""

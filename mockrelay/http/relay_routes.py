@@ -49,17 +49,24 @@ def merged_config(config: RelayConfig, changes: Any, place: str = "") -> RelayCo
             field = f"{place}.{name}" if place else name
             raise ApiError.malformed(f"unknown name `{name}`; it stands in `{section}`", field)
     refuse_unknown(changes, type_info(RelayConfig), place)
-    found = converted(_merged(msgspec.to_builtins(config), changes), RelayConfig, place)
+    specified = msgspec.to_builtins(RelayConfig())
+    found = converted(_merged(msgspec.to_builtins(config), changes, specified), RelayConfig, place)
     if found.dedup.bloom_capacity > MAX_BLOOM_CAPACITY:
         field = f"{place}.dedup.bloom_capacity" if place else "dedup.bloom_capacity"
         raise ApiError.malformed(f"{field} must be at most {MAX_BLOOM_CAPACITY}", field)
     return found
 
 
-def _merged(old: Any, new: Any) -> Any:
-    if not (isinstance(old, dict) and isinstance(new, dict)):
+def _merged(old: Any, new: Any, specified: Any) -> Any:
+    """``old`` with ``new`` over it; a limit that was "off" is the specified one where it is not told otherwise."""
+    if not isinstance(new, dict):
         return new
-    return {**old, **{name: _merged(old.get(name), value) for name, value in new.items()}}
+    if not isinstance(old, dict):
+        if not isinstance(specified, dict):
+            return new
+        old = specified
+    inner = specified if isinstance(specified, dict) else {}
+    return {**old, **{name: _merged(old.get(name), value, inner.get(name)) for name, value in new.items()}}
 
 
 async def read_config(request: Request) -> Response:

@@ -13,10 +13,10 @@ import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mockrelay.fault_engine import claims_of
 from mockrelay.http.bodies import error_answer
+from mockrelay.http.unreadable import JsonErrorsH11
 from mockrelay.http_faults import refusal_of
 from mockrelay.journal_entries import Party
 from zentalk_sim.faults import verdicts as do
@@ -39,7 +39,7 @@ class _TokenAsked(msgspec.Struct):
     device_id: str | None = None
 
 
-class ReachableH11(H11Protocol):
+class ReachableH11(JsonErrorsH11):
     """uvicorn's HTTP/1.1, with the transport in reach of the application, so that a rule can reset it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -143,6 +144,7 @@ def test_a_run_leaves_a_folder_and_prints_where(tell, here: Path) -> None:  # ty
     assert summary["counts"]["messages.sent"] > 0
     again = tell("run", str(folder / "experiment.yaml"), "--json", "--no-plots", "--out", "again")
     assert json.loads(again.out) == summary
+    assert again.out == (here / "again" / "summary.json").read_text(), "the file's own text"
     assert (here / "again" / "summary.json").read_bytes() == (folder / "summary.json").read_bytes()
 
 
@@ -161,6 +163,20 @@ def test_a_folder_that_cannot_be_written_is_told(tell, here: Path) -> None:  # t
     told = tell("run", "small.yaml", "--no-plots", "--out", "file/under")
     assert told.code == 2
     assert "cannot be written" in told.err
+
+
+def test_a_run_must_not_take_the_place_of_another_experiments(tell, here: Path) -> None:  # type: ignore[no-untyped-def]
+    (here / "small.yaml").write_text(SMALL)
+    asked = ("run", "small.yaml", "--no-plots", "--out", "out")
+    assert tell(*asked, "--trace", "full").code == 0
+    before = {path.name: path.read_bytes() for path in (here / "out").iterdir()}
+    assert {"trace.jsonl", "summary.json"} <= set(before)
+    told = tell(*asked, "--seed", "8", "-S", "population.devices=5")
+    assert told.code == 2
+    differs = "differs in population.devices, seed"
+    assert told.err == f"out: holds a run of another experiment ({differs}); give another --out, or remove it\n"
+    assert {path.name: path.read_bytes() for path in (here / "out").iterdir()} == before
+    assert tell(*asked).code == 0, "the same experiment again, less of it kept"
 
 
 def test_report_of_a_folder_that_is_no_run_is_told(tell, here: Path) -> None:  # type: ignore[no-untyped-def]
@@ -246,6 +262,35 @@ def test_ctrl_c_ends_a_run_with_130(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert err.strip().endswith("interrupted")
+
+
+def test_ctrl_c_must_not_have_the_collector_walk_all_that_the_run_made(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes a second of its own with 50 000 devices."""
+
+    def interrupted(*_arguments: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zentalk_sim.experiment.runner.simulate", interrupted)
+    (here / "small.yaml").write_text(SMALL)
+    enabled: list[bool] = []
+    try:
+        errors.run(zsim, ["run", "small.yaml"], "zsim", lambda code: enabled.append(gc.isenabled()))
+    finally:
+        gc.enable()
+    assert enabled == [False]
+
+
+def test_what_tables_need_must_be_loaded_before_the_run(tmp_path: Path) -> None:
+    """At Ctrl-C there is no time for it."""
+    script = (
+        "import sys; from zentalk_sim.trace.tables import MESSAGES, TableWriter; TableWriter(MESSAGES, 'm'); "
+        "before = set(sys.modules); import pyarrow as pa; pa.array(['a'], type=pa.string()); "
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

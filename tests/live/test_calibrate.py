@@ -133,6 +133,16 @@ def test_run_must_take_a_fragment_over_its_file(tmp_path: Path, capsys: pytest.C
     assert "over.yaml:1:1: unknown key `populaton`" in capsys.readouterr().err
 
 
+def test_a_url_that_is_none_must_be_told_before_the_token_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MOCKRELAY_ADMIN_TOKEN", raising=False)
+    assert errors.run(command_line, ["calibrate", "nourl"], "zsim") == 2
+    assert "nourl: not a ws:// or wss:// URL" in capsys.readouterr().err
+    assert errors.run(command_line, ["calibrate", "ws://h"], "zsim") == 2
+    assert "calibrate needs somebody to be: --admin-token" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

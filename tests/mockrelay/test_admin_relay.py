@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mockrelay.bounds import Bounds
+from mockrelay.http.relay_routes import merged_config
 from tests.mockrelay.admin_support import Admin, connected_to, controlling
 from tests.mockrelay.live_support import connected, message, run, serving, user_of
+from zentalk_sim.protocol.config import RelayConfig
 from zentalk_sim.trace.replay import replay_file
 
 
@@ -31,6 +34,27 @@ def test_settings_must_merge_and_hold_from_the_next_input() -> None:
                 assert (await alice.until("MESSAGE_ACK"))["payload"]["status"] == "queued"
 
     run(body())
+
+
+@pytest.mark.requirement("R-10.4")
+@pytest.mark.parametrize(
+    ("limit", "written", "expected"),
+    [
+        ("typing", {"limit": 2}, {"limit": 2, "window_s": 3, "burst": 1}),
+        ("token_refresh", {"limit": 4}, {"limit": 4, "window_s": 3600, "burst": None}),
+        ("presence", {"window_s": 30}, {"limit": 1, "window_s": 30, "burst": 1}),
+        ("read_receipt", {"limit": 50}, {"limit": 50, "window_s": 60, "burst": 20}),
+        ("send_message", {"burst": 2}, {"limit": 60, "window_s": 60, "burst": 2}),
+        ("connections_per_user", {}, {"limit": 5}),
+    ],
+)
+def test_a_limit_that_was_off_must_come_back_as_specified_where_it_is_not_told(
+    limit: str, written: dict[str, int], expected: dict[str, int | None]
+) -> None:
+    off = merged_config(RelayConfig(), {"limits": {limit: "off"}})
+    found = merged_config(off, {"limits": {limit: written}})
+    assert msgspec.to_builtins(getattr(found.limits, limit)) == expected
+    assert merged_config(found, {"limits": {limit: "off"}}) == off
 
 
 @pytest.mark.parametrize(

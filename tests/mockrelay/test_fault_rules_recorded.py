@@ -7,8 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.mockrelay.fault_support import rule, written
-from tests.mockrelay.live_support import connected, run, serving, user_of
+import httpx
+
+from tests.mockrelay.fault_support import rule, space_of, written
+from tests.mockrelay.live_support import PATIENCE_S, connected, run, serving, user_of
+from zentalk_sim.checks.engine import Engine
+from zentalk_sim.trace.event_reader import read_events
 from zentalk_sim.trace.replay import replay_file
 
 SENT = {"event": "frame_in", "type": "MESSAGE_SEND"}
@@ -94,3 +98,39 @@ def test_delays_and_errors_must_not_keep_a_recording_from_replaying(tmp_path: Pa
     for line in lines:
         digest = hashlib.sha256(line["data"].encode()).hexdigest()[:16]
         assert line["of"] == digest, "late, but the same on both sides"
+
+
+def test_a_rule_at_a_rest_call_must_be_told_of_its_devices_connection_and_of_no_other(tmp_path: Path) -> None:
+    """The client's checks pass such a connection over: it heard what the core never said."""
+    path = tmp_path / "rest.jsonl"
+    conns: dict[bool, int] = {}
+
+    async def body() -> None:
+        async with serving("alice", "bob", record=str(path)) as relay:
+            rule(relay, {"event": "rest", "path": "/api/messages"}, "refuse", times=1, status=503)
+            alice = user_of(relay, "alice")
+            client = httpx.AsyncClient(base_url=relay.http_url, trust_env=False, timeout=PATIENCE_S)
+            async with connected(relay, "bob"), connected(relay, "alice"), client:
+                gates = space_of(relay).faults.gates
+                conns.update({gate.party.device == alice.device_id: conn for conn, gate in gates.items()})
+                bearer = {"Authorization": f"Bearer {alice.token}"}
+                asked = [await client.get("/api/messages", headers=bearer) for _ in range(2)]
+                assert [answer.status_code for answer in asked] == [503, 200]
+
+    run(body())
+    assert replay_file(path).first_difference is None
+    (told,) = wire_lines(path)
+    assert {name: told[name] for name in ("c", "dir", "rule", "did")} == {
+        "c": conns[True],
+        "dir": "in",
+        "rule": "test refuse",
+        "did": "refuse",
+    }
+    assert not {"of", "data", "data64"} & set(told)
+    world = Engine().world
+    faulted = set()
+    for event in read_events(path):
+        world.prepare(event)
+        world.settle(event)
+        faulted |= {conn for conn in conns.values() if conn in world.conns and world.conns[conn].faulted}
+    assert faulted == {conns[True]}

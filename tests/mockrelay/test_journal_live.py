@@ -158,6 +158,24 @@ def test_wait_must_answer_408_with_the_nearest_when_time_runs_out() -> None:
     run(body())
 
 
+def test_a_wait_that_the_relays_end_cuts_short_must_say_so() -> None:
+    """Its time is not over: nobody shall look for a test that is too slow."""
+
+    async def body() -> None:
+        async with serving("alice") as relay, admin(relay) as http:
+            waiting = asyncio.ensure_future(ask(http, WAIT, match={"type": "MESSAGE_SEND"}, timeout_ms=60_000))
+            journal = space_of(relay).journal
+            while not journal.is_awaited:
+                await asyncio.sleep(0)
+            await relay.stop()
+            status, said = await waiting
+            assert (status, said["held"], said["found"]) == (503, False, 0)
+            assert said["message"].startswith("the relay is stopping")
+            assert "60000 ms" not in said["message"]
+
+    run(body())
+
+
 def test_verify_must_hold_for_the_exact_count_alone() -> None:
     async def body() -> None:
         async with serving("alice", "bob") as relay, admin(relay) as http, connected(relay, "alice") as alice:

@@ -93,6 +93,15 @@ def test_a_frame_that_breaks_rfc_6455_must_end_its_connection_with_its_code(sent
     run(body())
 
 
+def test_a_close_frame_that_is_not_utf8_must_be_told_so_in_plain_words() -> None:
+    async def body() -> None:
+        async with serving("alice") as relay, raw_upgraded(relay) as alice:
+            alice.writer.write(masked(CLOSE, b"\x03\xe8\xff\xfe"))
+            assert await alice.until_close() == (1007, "not UTF-8")
+
+    run(body())
+
+
 @pytest.mark.requirement("R-1.5", "R-2.3")
 @pytest.mark.parametrize(
     ("sent", "code"),

@@ -251,3 +251,11 @@ def test_a_free_event_loop_is_left_behind() -> None:
 
     tasks = asyncio.run(body())
     assert tasks == set()
+
+
+def test_the_command_must_run_as_a_module_too() -> None:
+    for module in ("mockrelay", "mockrelay.cli"):
+        asked = [sys.executable, "-m", module, "--version"]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        assert done.stdout.startswith("mockrelay "), module

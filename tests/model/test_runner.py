@@ -54,7 +54,7 @@ def test_a_second_run_into_a_folder_must_leave_nothing_of_the_first(tmp_path: Pa
     (folder / "plots").mkdir()
     for name in ("plots/overview.png", "plots/overview.svg", "notes.txt"):
         (folder / name).write_text("of the first, or the reader's own")
-    run_experiment(small(name="second"), out=folder, plots=False)
+    run_experiment(small(), out=folder, plots=False)
     assert not list((folder / "plots").iterdir())
     assert not (folder / "trace.jsonl").exists()
     assert (folder / "notes.txt").exists()
@@ -63,7 +63,7 @@ def test_a_second_run_into_a_folder_must_leave_nothing_of_the_first(tmp_path: Pa
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(small(name="third"), out=folder, plots=False, world_of=interrupted)
+        run_experiment(small(), out=folder, plots=False, world_of=interrupted)
     assert {path.name for path in folder.iterdir()} == {
         "experiment.yaml",
         "messages.parquet",
@@ -188,3 +188,24 @@ def test_an_interrupted_run_keeps_its_tables(tmp_path: Path, monkeypatch: pytest
     assert list(read_rows(tmp_path / "messages.parquet"))
     assert not (tmp_path / "summary.json").exists()
     assert gc.isenabled()
+
+
+def test_an_interrupted_run_must_write_no_more_of_what_is_under_way_than_fits_into_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zentalk_sim.model.kernel import Kernel
+    from zentalk_sim.trace.tables import read_rows
+
+    run_until = Kernel.run_until
+
+    def interrupted(kernel: Kernel, end_us: int) -> None:
+        if kernel.processed > 150:
+            raise KeyboardInterrupt
+        run_until(kernel, end_us)
+
+    monkeypatch.setattr(Kernel, "run_until", interrupted)
+    monkeypatch.setattr("zentalk_sim.experiment.runner.INTERRUPTED_ROWS", 2)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(small(), out=tmp_path, plots=False)
+    for name in ("connections.parquet", "messages.parquet"):
+        assert len(list(read_rows(tmp_path / name))) == 2, name

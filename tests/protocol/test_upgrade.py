@@ -158,7 +158,22 @@ def test_what_comes_close_must_be_refused(change: dict[str, Any], status: int) -
         ("192.168.1.7", True),
         ("[::1]:8765", True),
         ("[2001:db8::1]", True),
-        ("::1", True),
+        ("[fe80::1%25eth0]:8765", True),
+        ("127.0.0.1:", True),
+        ("127.0.0.1:065535", True),
+        ("::1", False),
+        ("[::1", False),
+        ("::1]", False),
+        ("[127.0.0.1]", False),
+        ("[localhost]", False),
+        ("127.0.0.1:x", False),
+        ("127.0.0.1:65536", False),
+        ("127.0.0.1:" + "9" * 5000, False),
+        ("127.0.0.1:-1", False),
+        ("[::1]8765", False),
+        ("[::1]:x", False),
+        ("localhost/", False),
+        ("user@localhost", False),
         ("notlocalhost", False),
         ("localhost.evil.example", False),
         ("1.2.3", False),
@@ -178,6 +193,16 @@ def test_an_allowed_host_must_be_admitted_in_either_profile() -> None:
         assert host_admitted("staging.example", config)
         assert host_admitted("[FE80::1]:80", config)
         assert not host_admitted("relay.zentalk.network", config)
+
+
+@pytest.mark.requirement("R-3.1")
+@pytest.mark.parametrize("host", ["[::1", "::1", "127.0.0.1:x", "127.0.0.1:99999", "staging.example:x"])
+def test_a_host_that_is_none_must_be_refused_as_such_even_where_its_name_is_allowed(host: str) -> None:
+    config = UpgradeConfig(profile="dev", hosts=("staging.example", "::1"))
+    refusal = check({"headers": {"host": host}}, config=config)
+    assert (refusal.status, refusal.error_code) == (421, "MISDIRECTED")
+    assert "--allow-host" not in refusal.message, "no setting would admit it"
+    assert f"'{host}' is not a name or address" in refusal.message
 
 
 def test_the_name_of_a_host_must_leave_out_port_and_brackets() -> None:

@@ -100,6 +100,7 @@ def _live_again(
     except OSError as error:
         raise InvalidFile(f"{recording}: cannot be read: {error.strerror or error}") from None
     from zentalk_sim.experiment import whatif
+    from zentalk_sim.experiment.run_folder import OtherRun
     from zentalk_sim.experiment.runner import run_experiment
     from zentalk_sim.report.relived import as_data, as_text
 
@@ -118,6 +119,8 @@ def _live_again(
         lived = relay_view(read_events(outcome.folder / "trace.jsonl"))
         data = as_data(recorded, lived, lifted.left_out, made[0].skipped, lifted.waiting.count)
         (outcome.folder / "side_by_side.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    except OtherRun as error:
+        raise InvalidFile(str(error)) from None
     except OSError as error:
         raise InvalidFile(f"{error.filename or out or 'runs'}: cannot be written: {error.strerror}") from None
     if as_json:

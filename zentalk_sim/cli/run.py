@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,27 +98,14 @@ def command(
     interrupted = False
     try:
         if live is None:
-            if compiled.needs_sources(experiment.measure.trace, experiment.checks):
-                compiled.withdraw()
-            compiled.large_pages(experiment.population.devices)
-            from zentalk_sim.experiment.runner import run_experiment
-
-            with _drawers(experiment, plots=experiment.plots and not no_plots) as drawers:
-                outcome = run_experiment(
-                    experiment,
-                    out=out,
-                    trace=experiment.measure.trace,
-                    plots=experiment.plots and not no_plots,
-                    progress=sys.stderr.isatty(),
-                    drawers=drawers,
-                )
+            outcome = _simulated(experiment, out, plots=experiment.plots and not no_plots)
         else:
             target = live_target(live, admin_token, http_url, users_file, network)
             outcome, interrupted = _play(file, experiment, target, out, plots=experiment.plots and not no_plots)
     except OSError as error:
         raise InvalidFile(f"{error.filename or out or 'runs'}: cannot be written: {error.strerror}") from None
     if as_json:
-        click.echo(json.dumps(outcome.summary, indent=2, ensure_ascii=False))
+        click.echo((outcome.folder / "summary.json").read_bytes(), nl=False)
     else:
         _print(outcome, is_live=live is not None)
     if interrupted:
@@ -124,6 +113,50 @@ def command(
         raise click.Abort
     if outcome.failed_thresholds or any(not check["held"] for check in outcome.summary.get("checks", ())):
         raise NotHeld
+
+
+def _simulated(experiment: Experiment, out: Path | None, *, plots: bool) -> RunOutcome:
+    """The experiment in simulated time. Raises InvalidFile, OSError."""
+    from zentalk_sim.model import compiled
+
+    # Before anything of the simulator is imported.
+    if compiled.needs_sources(experiment.measure.trace, experiment.checks):
+        compiled.withdraw()
+    compiled.large_pages(experiment.population.devices)
+    from zentalk_sim.experiment.run_folder import OtherRun
+    from zentalk_sim.experiment.runner import run_experiment
+
+    try:
+        with _collector_off(), _drawers(experiment, plots=plots) as drawers:
+            return run_experiment(
+                experiment,
+                out=out,
+                trace=experiment.measure.trace,
+                plots=plots,
+                progress=sys.stderr.isatty(),
+                drawers=drawers,
+            )
+    except OtherRun as error:
+        raise InvalidFile(str(error)) from None
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """No cyclic collector; after Ctrl-C none to the end of the process, which is near.
+
+    To switch it on again has it walk all that the run made, which of a large one takes a second.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    interrupted = False
+    try:
+        yield
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    finally:
+        if was_enabled and not interrupted:
+            gc.enable()
 
 
 def _drawers(experiment: Experiment, *, plots: bool) -> Drawers:
@@ -186,14 +219,15 @@ def live_target(
     if users_file:
         # Whoever names users wants these, whatever token happens to stand in the environment.
         admin_token = None
-    if not admin_token and not users_file:
-        raise click.UsageError(
-            f"{what} needs somebody to be: --admin-token (or $MOCKRELAY_ADMIN_TOKEN) to make users, or --users FILE"
-        )
     try:
+        urls = ws_url_of(ws_url), http_url_of(ws_url, http_url)
+        if not admin_token and not users_file:
+            raise click.UsageError(
+                f"{what} needs somebody to be: --admin-token (or $MOCKRELAY_ADMIN_TOKEN) to make users, or --users FILE"
+            )
         return Target(
-            ws_url=ws_url_of(ws_url),
-            http_url=http_url_of(ws_url, http_url),
+            ws_url=urls[0],
+            http_url=urls[1],
             admin_token=admin_token,
             users=read_users(users_file) if users_file else None,
             shaped=network != "real",
@@ -208,6 +242,7 @@ def _play(
     file: str, experiment: Experiment, target: Target, out: Path | None, *, plots: bool
 ) -> tuple[RunOutcome, bool]:
     """The experiment in real time; and whether it was interrupted."""
+    from zentalk_sim.experiment.run_folder import OtherRun
     from zentalk_sim.live.run import LiveError, Refused, not_applied, run_live
 
     for note in not_applied(experiment, target):
@@ -216,5 +251,5 @@ def _play(
         return run_live(experiment, target, out=out, plots=plots, progress=sys.stderr.isatty())
     except Refused as error:
         raise InvalidFile("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
-    except LiveError as error:
+    except (LiveError, OtherRun) as error:
         raise InvalidFile(str(error)) from None

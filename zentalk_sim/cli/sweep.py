@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from functools import partial
@@ -66,7 +65,7 @@ def command(
         except OSError as error:
             raise InvalidFile(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     if as_json:
-        click.echo(json.dumps(outcome.sweep.summary, indent=2, ensure_ascii=False))
+        click.echo((folder / "summary.json").read_bytes(), nl=False)
     else:
         click.echo(str(outcome.sweep))
         click.echo(f"sweep folder: {folder}")

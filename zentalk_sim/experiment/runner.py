@@ -21,6 +21,7 @@ from zentalk_sim.experiment import thresholds, writer
 from zentalk_sim.experiment.doubts import doubts
 from zentalk_sim.experiment.fault_schema import DeviceOffline, Handover
 from zentalk_sim.experiment.identity import identity_bytes
+from zentalk_sim.experiment.run_folder import prepare
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.model.recorder import Recorder
 from zentalk_sim.model.sampler import Sampler
@@ -28,7 +29,7 @@ from zentalk_sim.model.tracer import Tracer, open_trace
 from zentalk_sim.model.world import START_US, World
 from zentalk_sim.network.loss import GilbertElliott
 from zentalk_sim.network.profile import PROFILES, LinkProfile
-from zentalk_sim.report.results import CheckResult, Results, ThresholdResult, check_ledgers, clear_earlier, write_run
+from zentalk_sim.report.results import CheckResult, Results, ThresholdResult, check_ledgers, write_run
 from zentalk_sim.report.summary import summarise
 from zentalk_sim.trace.tables import CONNECTIONS, MESSAGES, SCHEMAS, TIMESERIES, TableWriter
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from zentalk_sim.report.drawing import Drawers
 
 PROGRESS_EVERY_S = 0.5
+INTERRUPTED_ROWS = 20_000
+"""Of each table, what a run that is interrupted writes of what was under way: it ends within a second."""
 
 
 class RunOutcome(Struct, frozen=True):
@@ -67,7 +70,8 @@ def run_experiment(
     """Run an experiment and write its folder (``out``, or ``default_folder``).
 
     ``trace`` is none, sample or full; ``progress`` keeps a line on stderr; ``world_of`` makes the world;
-    ``drawers`` help with the pictures. Raises OSError where the folder cannot be written. An interrupted run leaves its
+    ``drawers`` help with the pictures. Raises OtherRun where the folder holds something else, OSError where it cannot be
+    written. An interrupted run leaves its
     tables with what was found up to then, and no summary.
     """
     folder = out if out is not None else default_folder(experiment)
@@ -92,13 +96,6 @@ def run_experiment(
         )
     failed = [threshold.id for threshold in results.thresholds if not threshold.held]
     return RunOutcome(folder, summarise(results), failed, results)
-
-
-def prepare(folder: Path, experiment: Experiment) -> None:
-    """Make a run's folder and write ``experiment.yaml``, nothing of an earlier run beside it. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    clear_earlier(folder)
-    (folder / "experiment.yaml").write_text(writer.to_yaml(experiment), encoding="utf-8")
 
 
 def simulate(
@@ -126,9 +123,11 @@ def simulate(
         gc.freeze()
         try:
             _run(world, Progress(world, began_s) if progress else None)
-        finally:
-            # Also where the run is interrupted, so that the tables hold what was found so far.
-            world.finish()
+        except BaseException:
+            # The tables shall hold what was found so far, as much of it as is written in no time.
+            world.finish(INTERRUPTED_ROWS)
+            raise
+        world.finish()
     results = _results(world, time.perf_counter() - began_s)
     if requirements is not None:
         results.checks += requirements.results()

@@ -21,7 +21,8 @@ from msgspec import Struct
 
 from zentalk_sim.experiment import real_time
 from zentalk_sim.experiment.real_time import LiveRecorder, Member, Person
-from zentalk_sim.experiment.runner import RunOutcome, assumptions, default_folder, prepare, quiet_rules
+from zentalk_sim.experiment.run_folder import prepare
+from zentalk_sim.experiment.runner import RunOutcome, assumptions, default_folder, quiet_rules
 from zentalk_sim.experiment.schema import Cluster, Experiment
 from zentalk_sim.live.control import Control, ControlError
 from zentalk_sim.live.faults import count_rules, install_rules, refusals
@@ -70,14 +71,14 @@ def run_live(
     """Play an experiment against a live relay and write its folder; and whether it was interrupted.
 
     ``on_loop`` runs the play; its event loop's clock is the run's.
-    Raises LiveError for what cannot be done live, before anything starts, and for a relay that is not there; OSError
-    where the folder cannot be written.
+    Raises LiveError for what cannot be done live, before anything starts, and for a relay that is not there; OtherRun
+    where the folder holds something else, OSError where it cannot be written.
     """
     faults = refusals(experiment, has_control=target.admin_token is not None)
     if faults:
         raise Refused("\n".join(faults))
     folder = out if out is not None else Path(f"{default_folder(experiment)}-live")
-    prepare(folder, experiment)
+    prepare(folder, experiment, is_live=True)
     tables = {schema.name: TableWriter(schema, folder / schema.file_name) for schema in SCHEMAS}
     play = _Play(experiment, target, folder, tables, progress)
     try:

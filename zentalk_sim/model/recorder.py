@@ -10,6 +10,7 @@ should have done.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -314,14 +315,15 @@ class Recorder(Facts):
 
     # --- the end -------------------------------------------------------------------------------------
 
-    def finish(self, pending: int, without_connection: list[int]) -> None:
+    def finish(self, pending: int, without_connection: list[int], most_messages: int | None = None) -> None:
         """Write the messages, close the ledgers and take the digest's rows.
 
         ``pending`` is what the mailboxes hold; ``without_connection`` when each device still cut off lost its own.
+        ``most_messages`` bounds the messages that are looked at, where a run is cut short: its books do not balance.
         """
         outcomes = {"acked": 0, "rejected": 0, "failed": 0, "unacked": 0}
         delivery = acks = 0
-        for message in self.messages_sent():
+        for message in islice(self.messages_sent(), most_messages):
             if self.presumes_stored:
                 message.stored = message.acked_us != NEVER
             outcome = message.outcome or "unacked"

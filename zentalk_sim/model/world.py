@@ -6,6 +6,8 @@ time from one kernel, so that a world is a function of its experiment.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from zentalk_sim.experiment.rule_names import names_in, settled
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.model.balancer import Balancer
@@ -115,15 +117,18 @@ class World:
         """Copies in the mailboxes."""
         return sum(map(len, self.store.mailboxes.values()))
 
-    def finish(self) -> None:
-        """The run is over: write the rows of what is still under way, and close the books."""
-        for device in self.devices:
+    def finish(self, most_rows: int | None = None) -> None:
+        """The run is over: write the rows of what is still under way, and close the books.
+
+        ``most_rows`` bounds the attempts under way, and the messages, that get one: where a run is to end at once.
+        """
+        for device in islice(self.devices, most_rows):
             device.end_attempt(None, None)
         if len(self.nodes) > 1:
             self.recorder.count("bus.sent", self.bus.sent)
             self.recorder.count("bus.lost", self.bus.lost)
         without = [device.lost_us for device in self.devices if device.lost_us is not None]
-        self.recorder.finish(self.pending_copies(), without)
+        self.recorder.finish(self.pending_copies(), without, most_rows)
 
 
 def _people(members: list[Member]) -> list[Person]:

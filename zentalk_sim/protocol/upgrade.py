@@ -30,6 +30,11 @@ is_uuid: Final = re.compile(UUID_PATTERN).match
 _is_key: Final = re.compile(r"[A-Za-z0-9+/]{22}==", re.ASCII).fullmatch
 """16 bytes in base64."""
 _MAX_QUERY_FIELDS: Final = 100
+_parts_of_host: Final = re.compile(
+    r"\s*(?:\[[^\[\]\s:]*:[^\[\]\s]*\]|[^\[\]\s:/?#@]+)(?::([0-9]*))?\s*", re.ASCII
+).fullmatch
+"""An IPv6 literal in brackets or a name or IPv4 address, and a port, which may be empty (RFC 3986 §3.2.2, §3.2.3)."""
+_MAX_PORT: Final = 65_535
 _is_local_origin: Final = re.compile(
     r"https?://(?:(?:[a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII
 ).fullmatch
@@ -71,6 +76,15 @@ def host_name(host: str) -> str:
     return host.partition(":")[0] if host.count(":") == 1 else host
 
 
+def is_host(host: str) -> bool:
+    """Whether a Host header says a host, and a port at most, as RFC 9110 §7.2 has it."""
+    parts = _parts_of_host(host)
+    if parts is None:
+        return False
+    port = (parts[1] or "").lstrip("0")
+    return len(port) <= len(str(_MAX_PORT)) and int(port or 0) <= _MAX_PORT
+
+
 @lru_cache(maxsize=1024)
 def _is_ip(text: str) -> bool:
     try:
@@ -85,16 +99,26 @@ def _is_local_name(host: str) -> bool:
 
 
 def host_admitted(host: str, config: UpgradeConfig) -> bool:
-    """R-3.1 and R-3.5: the named hosts, and in profile ``dev`` local names and any IP literal."""
+    """R-3.1 and R-3.5: the named hosts, and in profile ``dev`` local names and any IP literal; none that is no host."""
     return _host_admitted(host, config.hosts, config.profile)
 
 
 @lru_cache(maxsize=1024)
 def _host_admitted(host: str, hosts: tuple[str, ...], profile: str) -> bool:
+    if not is_host(host):
+        return False
     name = host_name(host)
     if name in (host_name(h) for h in hosts):
         return True
     return profile == "dev" and (_is_local_name(name) or _is_ip(name))
+
+
+def host_refusal(host: str) -> str:
+    """Why a Host that is not admitted is not, in ASCII, and what would admit it."""
+    if not is_host(host):
+        return f"Host '{_quoted(host)}' is not a name or address and a port (RFC 9110 section 7.2)"
+    name = _quoted(host_name(host))
+    return f"Host '{name}' is not admitted; --allow-host {name} would admit it"
 
 
 def origin_admitted(origin: str, config: UpgradeConfig) -> bool:
@@ -144,8 +168,7 @@ def check_upgrade(request: UpgradeRequest, config: UpgradeConfig, connections: i
         return UpgradeRefusal(400, INVALID_MESSAGE, "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455 §4.2.1)")
     host = headers.get("host", "")
     if not host_admitted(host, config):
-        name = _quoted(host_name(host))
-        return UpgradeRefusal(421, MISDIRECTED, f"Host '{name}' is not admitted; --allow-host {name} would admit it")
+        return UpgradeRefusal(421, MISDIRECTED, host_refusal(host))
     origin = headers.get("origin")
     if origin is not None and not origin_admitted(origin, config):
         name = _quoted(origin)

@@ -135,7 +135,11 @@ class TableWriter:
         self.path = None if path is None else Path(path)
         if path is not None:
             # Loaded before the run rather than at its end: Ctrl-C amid a run has a second, and loading can take more.
-            import pyarrow.parquet  # noqa: F401
+            import pyarrow as pa
+            import pyarrow.parquet
+
+            # The first column that Arrow makes has it load pandas, wherever that is.
+            pa.array((), type=pa.string())
         self._rows: list[Row] = []
         self._batches: list[Any] = []
         self._parquet: Any = None
