@@ -2,11 +2,13 @@
 
 Run with ``python -m benchmarks.compiled_vs_source [EXPERIMENT] [DEVICES]``, after compiling them with
 ``python -m zentalk_sim.model.compiled``. With ``all`` for the experiment, each runs once either way
-in both fidelities, and only digests are compared.
+in both fidelities, and only digests are compared. A world that a run leaves behind is a failure either way: a process
+that runs many would grow.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import statistics
@@ -22,6 +24,7 @@ EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 ROUNDS = 3
 CHILD = "--child"
 FIDELITIES = ("frames", "wire")
+AGREE = "one digest"
 
 
 def child(name: str, devices: int, fidelity: str) -> None:
@@ -29,6 +32,7 @@ def child(name: str, devices: int, fidelity: str) -> None:
     active = compiled.activate()
     from zentalk_sim.experiment.loader import load
     from zentalk_sim.experiment.runner import simulate
+    from zentalk_sim.model.world import World
     from zentalk_sim.trace.tables import SCHEMAS, TableWriter
 
     changes = [f"population.devices={devices}", f"fidelity={fidelity}"]
@@ -36,7 +40,10 @@ def child(name: str, devices: int, fidelity: str) -> None:
     began = time.process_time()
     results = simulate(experiment, {schema.name: TableWriter(schema, None) for schema in SCHEMAS})
     spent = time.process_time() - began
-    print(json.dumps({"active": active, "cpu_s": spent, "digest": results.digest, "entries": results.events}))
+    gc.collect()
+    left = sum(type(one) is World for one in gc.get_objects())
+    found = {"active": active, "cpu_s": spent, "digest": results.digest, "entries": results.events, "left": left}
+    print(json.dumps(found))
 
 
 def run(name: str, devices: int, switch: str, fidelity: str = "frames") -> Any:
@@ -48,18 +55,23 @@ def run(name: str, devices: int, switch: str, fidelity: str = "frames") -> Any:
 
 
 def compare_all(devices: int) -> None:
-    """Each experiment, both fidelities, both forms; ends with 1 where digests differ."""
-    differ = []
+    """Each experiment, both fidelities, both forms; ends with 1 where digests differ or a world is left behind."""
+    failed = False
     for path in sorted(EXPERIMENTS.glob("*.yaml")):
         for fidelity in FIDELITIES:
             fast, slow = (run(path.stem, devices, switch, fidelity) for switch in "10")
             _demand_compiled(fast)
-            agree = fast["digest"] == slow["digest"]
-            print(f"{path.stem}, {fidelity}: {'one digest' if agree else 'DIGESTS DIFFER'}", flush=True)
-            if not agree:
-                differ.append(path.stem)
-    if differ:
+            verdict = _verdict([fast, slow])
+            print(f"{path.stem}, {fidelity}: {verdict}", flush=True)
+            failed |= verdict != AGREE
+    if failed:
         raise SystemExit(1)
+
+
+def _verdict(runs: list[Any]) -> str:
+    """What runs of one experiment have in common."""
+    verdict = AGREE if len({found["digest"] for found in runs}) == 1 else "DIGESTS DIFFER"
+    return f"{verdict}, A WORLD IS LEFT BEHIND" if any(found["left"] for found in runs) else verdict
 
 
 def _demand_compiled(found: Any) -> None:
@@ -80,13 +92,13 @@ def main() -> None:
     pairs = [(run(name, devices, "1"), run(name, devices, "0")) for _ in range(ROUNDS)]
     _demand_compiled(pairs[0][0])
     fast, slow = (statistics.median(found["cpu_s"] for found in side) for side in zip(*pairs, strict=True))
-    digests = {found["digest"] for pair in pairs for found in pair}
+    verdict = _verdict([found for pair in pairs for found in pair])
     print(
         f"{name}, {devices:,} devices: compiled {fast / devices * 1e6:,.0f} us a device, sources "
         f"{slow / devices * 1e6:,.0f} us a device, {slow / fast:.2f} times as fast; "
-        f"{'one digest' if len(digests) == 1 else 'DIGESTS DIFFER'}"
+        f"{verdict}"
     )
-    if len(digests) > 1:
+    if verdict != AGREE:
         raise SystemExit(1)
 
 

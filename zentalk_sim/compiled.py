@@ -5,6 +5,9 @@ What is compiled of which packages is a ``CompiledForm``: the simulator's is in 
 a folder of the user's cache that is named after a fingerprint of all sources: machine code of other sources is never
 found. ``activate`` has it imported in place of the sources from then on, in this process; ``ZSIM_COMPILED=0`` in the
 environment switches that off. The same sources run either way.
+
+A folder is moved into its place whole and never written into again: a process that runs from a file that is written
+over, as by ``cp -r`` of one cache onto another, calls what lies there for a moment, and crashes.
 """
 
 from __future__ import annotations
@@ -207,6 +210,10 @@ class CompiledForm:
             part = target.with_name(f"{target.name}.{os.getpid()}.part")
             shutil.copytree(Path(work) / "made", part)
             (part / _COMPLETE).touch()
+            if self.is_built():
+                # Another process was sooner, and one may run from it by now, whose next import must find its file.
+                shutil.rmtree(part)
+                return target
             shutil.rmtree(target, ignore_errors=True)
             part.replace(target)
         return target

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mockrelay import compiled as relay_compiled
 from tests.model.native_queue import native_calendar
+from zentalk_sim.compiled import CompiledForm
 from zentalk_sim.model import compiled
 
 PRINT_CALENDAR = (
@@ -138,3 +140,59 @@ def test_a_class_that_extends_a_compiled_one_must_be_compiled_too() -> None:
         if module not in compiled.MODULES:
             for name, bases in found:
                 assert native.isdisjoint(bases), f"{module}.{name}: add {module} to compiled.MODULES"
+
+
+def declared(node: ast.ClassDef) -> set[str]:
+    """The attributes whose types a class states, in its body or where it assigns them; not the class's own values."""
+    found = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.AnnAssign) and "ClassVar" not in ast.dump(part.annotation):
+            target = part.target
+            if isinstance(target, ast.Name) and part in node.body:
+                found.add(target.id)
+            elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self":
+                found.add(target.attr)
+    return found
+
+
+@pytest.mark.parametrize("form", [compiled.FORM, relay_compiled.FORM], ids=lambda form: str(form.name))
+def test_a_class_must_not_declare_an_attribute_that_one_it_extends_declares(form: CompiledForm) -> None:
+    """Of such an attribute mypyc tells the cyclic collector twice, which then takes it for held from elsewhere.
+
+    It would keep what the attribute holds, and all that this leads to, for good: every world ever run.
+    """
+    classes: dict[str, tuple[set[str], list[str]]] = {}
+    for name in form.modules:
+        tree = ast.parse((compiled.PACKAGE.parent / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                classes[node.name] = declared(node), [base.id for base in node.bases if isinstance(base, ast.Name)]
+
+    def extended(name: str) -> set[str]:
+        bases = [base for base in classes[name][1] if base in classes]
+        return {*bases, *(further for base in bases for further in extended(base))}
+
+    assert any(extended(name) for name in classes)
+    for name, (attributes, _) in classes.items():
+        for base in sorted(extended(name)):
+            twice = attributes & classes[base][0]
+            assert not twice, f"{name}: {', '.join(sorted(twice))} stand in {base}; assign them without a type"
+
+
+def test_a_form_that_another_process_has_built_meanwhile_must_stay_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That process may run from it by now, and import of it what it has not imported yet."""
+    form = CompiledForm("raced", (compiled.PACKAGE / "compiled.py",), ())
+
+    def both_compile(work: Path) -> None:
+        (work / "made").mkdir()
+        form.folder().mkdir(parents=True)
+        (form.folder() / "theirs.so").touch()
+        (form.folder() / "complete").touch()
+
+    monkeypatch.setattr(form, "_compile", both_compile)
+    monkeypatch.setenv("CC", sys.executable)
+    assert form.build() == form.folder()
+    assert (form.folder() / "theirs.so").exists()
+    assert [path.name for path in compiled.cache().iterdir()] == [form.folder().name]

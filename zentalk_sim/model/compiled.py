@@ -35,7 +35,11 @@ _ROOMS: Final = {
     "experiment": "quantiles",
 }
 MODULES: Final = tuple(f"{room}.{name}" for room, names in _ROOMS.items() for name in names.split())
-"""What is compiled. Modules that define msgspec Structs are not: mypyc makes other classes of them."""
+"""What is compiled. Modules that define msgspec Structs are not: mypyc makes other classes of them.
+
+A class in them states no type for an attribute that one it extends has stated: the cyclic collector would be told of
+it twice, count one reference too many, and never free what it holds.
+"""
 QUEUE: Final = NativeModule(
     "zentalk_sim.model._queue",
     PACKAGE / "model" / "_queue",

@@ -105,7 +105,7 @@ class Device(Sleeps):
         self.ip = member.ip
         self.path = path
         self.profile = profile
-        self.rest: RestLine | None = None
+        self.rest = None
         self.attempts = 0
         self.lost_us = None
         self.sending: Stream | None = None

@@ -56,7 +56,6 @@ class NodeEffects(Backend):
     world: World
     kernel: Calendar
     recorder: Recorder
-    name: str
     epoch: int
     sockets: dict[int, WebSocket]
     requests: dict[int, tuple[RestLine, int]]

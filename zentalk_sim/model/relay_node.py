@@ -47,18 +47,18 @@ class RelayNode(NodeEffects):
         self.index = index
         self.name = f"relay-{index}"
         self.state = REFUSING
-        self.dead_since_us: int | None = None
+        self.dead_since_us = None
         self.epoch = 0
         self.open_connections = 0
         self.opening_connections = 0
         """SYNs that the balancer has sent here and that are not answered yet."""
-        self.sockets: dict[int, WebSocket] = {}
+        self.sockets = {}
         self.backlogged: dict[Line, None] = {}
         """Connections with something in their outbox, or that had until lately."""
-        self.requests: dict[int, tuple[RestLine, int]] = {}
+        self.requests = {}
         self.relay: Relay | None = None
         self.recorder.clock = self.kernel
-        self.ingress: Ingress | None = None
+        self.ingress = None
         self._armed_us = NEVER
         self._boots = 0
         settings = world.experiment.relay

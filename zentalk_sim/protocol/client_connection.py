@@ -105,7 +105,7 @@ class ConnectionLife(Host):
         self.config = config
         self.crypto = crypto
         self.session = Session()
-        self.state: ClientState = _DISCONNECTED
+        self.state = _DISCONNECTED
         self._due_us = NEVER
         """The end of what the state allows: a time-out, or in FAILED the next attempt; NEVER where there is none."""
         self._next_us = UNKNOWN
