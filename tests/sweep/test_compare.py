@@ -139,6 +139,21 @@ def test_the_columns_are_as_wide_as_their_widest_cell_and_stand_apart() -> None:
     assert len({len(row) for row in rows}) == 1
 
 
+def test_figures_from_a_thousand_on_must_be_rounded_as_everywhere_else() -> None:
+    from zentalk_sim.report.sweep_statistics import Interval
+    from zentalk_sim.report.sweep_table import text
+
+    assert text(Interval(6, 1999.7, 1000.5001, 123456.9)) == "2,000 [1,001, 123,457]"
+    assert text(Interval(1, 1999.7, None, None)) == "2,000"
+    assert text(Interval(2, 999.96, 999.94, 1000.4)) == "1,000 [999.9, 1,000]"
+    sides = [
+        Group(label=x, parameters={}, seeds=[1, 2], values={"messages.sent": values}, metrics=[])
+        for x, values in (("a", [1.0, 1.0]), ("b", [1999.7, 1999.9]))
+    ]
+    row = next(line for line in comparison_table([compare_groups(*sides)]).splitlines() if "messages sent" in line)
+    assert re.split(r" {2,}", row.strip())[2:4] == ["2,000 [2,000, 2,000]", "2,000 [2,000, 2,000]"]
+
+
 def test_runs_of_one_kind_are_hardly_ever_called_different() -> None:
     """40 pairs of sets from one distribution, ten measures each: a verdict of a difference in at most 5 pairs."""
     wrong = 0

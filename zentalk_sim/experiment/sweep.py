@@ -39,14 +39,12 @@ from zentalk_sim.experiment.sweep_engines import Engine, LocalProcesses, in_proc
 from zentalk_sim.experiment.sweep_grid import (
     MAX_CELLS,
     Axis,
-    axes_of,
+    asked,
     combinations,
     format_seeds,
-    merged,
-    parse_axis,
+    grid_size,
+    read_section,
     refuse_same_values,
-    seeds_of,
-    take_section,
 )
 from zentalk_sim.files import yaml
 from zentalk_sim.files.yaml import Fault, FileFaults, Located, Origin
@@ -152,16 +150,14 @@ def plan(
     Raises FileFaults with every fault, of the file or of any combination.
     """
     tree = _tree(experiment)
-    section = take_section(tree)
-    axes = merged(section.axes, [*map(parse_axis, settings), *axes_of(vary or {})])
-    chosen = seeds_of(seeds if seeds is not None else section.seeds)
+    wrong: list[Fault] = []
+    section = read_section(tree, wrong)
+    chosen, axes = asked(section, seeds, settings, vary or {}, wrong)
     varying = [axis for axis in axes if axis.varies]
     fixed = [axis for axis in axes if not axis.varies]
-    count = len(chosen)
-    for axis in varying:
-        count *= len(axis.texts)
-    if count > MAX_CELLS:
-        raise FileFaults([Fault(Origin("sweep"), f"has {count:,} cells; at most {MAX_CELLS:,} are run at once")])
+    choices = combinations(varying) if (count := grid_size(varying)) <= MAX_CELLS else [(0,) * len(varying)]
+    if (count := count * max(len(chosen), 1)) > MAX_CELLS:
+        wrong.append(Fault(Origin("sweep"), f"has {count:,} cells; at most {MAX_CELLS:,} are run at once"))
     laid = Plan(
         source=tree.plain() if isinstance(tree.data, dict) else {},
         seeds=chosen,
@@ -172,12 +168,14 @@ def plan(
         mappings=[],
         cells=[],
     )
-    faults: dict[str, Fault] = {}
-    for choice in combinations(varying):
+    # Whatever is wrong already, the experiments are looked at: all faults are told at once.
+    faults = {str(fault): fault for fault in wrong}
+    options = {"seed": ("--seeds", chosen[0])} if chosen else {}
+    for choice in choices:
         at = {axis.path: number for axis, number in zip(varying, choice, strict=True)}
         given = [axis.setting(at.get(axis.path, 0)) for axis in axes]
         try:
-            built = loader.read(copy.deepcopy(tree), given, options={"seed": ("--seeds", chosen[0])})
+            built = loader.read(copy.deepcopy(tree), given, options=options)
         except FileFaults as found:
             faults.update({str(fault): fault for fault in found.faults})
             continue

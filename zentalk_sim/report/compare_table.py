@@ -121,8 +121,13 @@ def _ratio(comparison: Comparison) -> str:
     if comparison.ratio is None:
         return "–"
     if comparison.ratio_low is None:
-        return f"{comparison.ratio:.3g}"
-    return f"{comparison.ratio:.3g} [{comparison.ratio_low:.3g}, {comparison.ratio_high:.3g}]"
+        return _three(comparison.ratio)
+    return f"{_three(comparison.ratio)} [{_three(comparison.ratio_low)}, {_three(comparison.ratio_high)}]"
+
+
+def _three(value: float | None) -> str:
+    """A ratio to three figures; from 1,000 on whole, as figures are."""
+    return figure(value) if value is None or abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def _side(group: Group) -> str:

@@ -95,12 +95,7 @@ def text(interval: Interval) -> str:
     """``20.1 [19.8, 20.4]``; no interval with a single run."""
     if interval.low is None:
         return figure(interval.median)
-    return f"{_number(interval.median)} [{_number(interval.low)}, {_number(interval.high)}]"
-
-
-def _number(value: float | None) -> str:
-    """To four figures, and whole numbers without a fraction."""
-    return figure(int(value) if value is not None and abs(value) >= 1000 else value)
+    return f"{figure(interval.median)} [{figure(interval.low)}, {figure(interval.high)}]"
 
 
 def cut(line: str, width: int = WIDTH) -> str:
