@@ -163,6 +163,8 @@ def worker_environment(tasks: Sequence[Task]) -> dict[str, str]:
 
     root = str(Path(zentalk_sim.__file__).parents[1])
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    # A worker is one core's, and forks: the threads that numpy's library would start serve no cell.
+    found.setdefault("OPENBLAS_NUM_THREADS", "1")
     if _need_sources(tasks):
         found[compiled.SWITCH] = "0"
     return found

@@ -3,6 +3,10 @@
 Compiled modules are used where there are any, unless the environment switches them off. It ends with its stdin: when
 the sweep is done, is interrupted, or was killed without a chance to say so.
 
+On Linux each cell runs in a child of its own (``forked_cell``): what a world leaves behind goes with its process in no
+time, where otherwise the next cell would search it for cycles; every cell finds memory as the first one did, in huge
+pages where its world is large; and the worker can end amid a run.
+
 ``run_there`` is the same for a process that others started and that lives on, such as a Dask worker.
 """
 
@@ -13,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 
@@ -34,10 +38,9 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # First of all: a module that was imported from sources stays so.
     compiled.activate()
-    tasks: SimpleQueue[bytes] = SimpleQueue()
-    Thread(target=_listen, args=(sys.stdin.buffer, tasks), daemon=True).start()
-    while True:
-        replies.write(_answer(tasks.get()) + b"\n")
+    serving: Serving = _Forking() if sys.platform == "linux" else _InProcess(sys.stdin.buffer)
+    while (found := serving.next_answer()) is not None:
+        replies.write(found + b"\n")
         replies.flush()
 
 
@@ -63,18 +66,61 @@ def run_there(mapping: Mapping[str, Any], may_compile: bool) -> CellResult | Cel
     return found
 
 
-def _listen(stdin: BinaryIO, tasks: SimpleQueue[bytes]) -> None:
-    for line in stdin:
-        tasks.put(line)
-    # The main thread may be amid a run of minutes that nobody waits for any more.
-    os._exit(0)
+class Serving(Protocol):
+    """How a worker runs what it is asked for."""
+
+    def next_answer(self) -> bytes | None:
+        """Wait for a cell and run it; None at the end of stdin."""
 
 
-def _answer(line: bytes) -> bytes:
+class _Forking:
+    """Each cell in a child."""
+
+    def __init__(self) -> None:
+        from zentalk_sim.experiment.sweep_forks import Lines, forked_cell
+
+        self._lines = Lines(sys.stdin.fileno())
+        self._forked_cell = forked_cell
+        # What every cell needs is imported before the first is asked for, and once for all of them.
+        from zentalk_sim.experiment import runner as runner
+        from zentalk_sim.experiment.sweep_cell import code_fingerprint
+
+        code_fingerprint()
+
+    def next_answer(self) -> bytes | None:
+        line = self._lines.next_line()
+        return None if line is None else self._forked_cell(lambda: answer(line, is_alone=True), self._lines)
+
+
+class _InProcess:
+    """One cell after another in this process, while a thread watches stdin."""
+
+    def __init__(self, stdin: BinaryIO) -> None:
+        self._tasks: SimpleQueue[bytes] = SimpleQueue()
+        Thread(target=self._listen, args=(stdin,), daemon=True).start()
+
+    def _listen(self, stdin: BinaryIO) -> None:
+        for line in stdin:
+            self._tasks.put(line)
+        # The main thread may be amid a run of minutes that nobody waits for any more.
+        os._exit(0)
+
+    def next_answer(self) -> bytes | None:
+        return answer(self._tasks.get(), is_alone=False)
+
+
+def answer(line: bytes, *, is_alone: bool) -> bytes:
+    """Run the cell that a line describes; its result, or the error it ended in, as JSON.
+
+    ``is_alone``: the process ends with it, so that memory may be laid out for this one.
+    """
     from zentalk_sim.experiment.sweep_cell import CellError, run_cell
 
     try:
-        return msgspec.json.encode({"result": run_cell(msgspec.json.decode(line))})
+        mapping = msgspec.json.decode(line)
+        if is_alone:
+            compiled.large_pages(mapping["population"]["devices"])
+        return msgspec.json.encode({"result": run_cell(mapping)})
     except Exception as error:
         if os.environ.get("ZSIM_DEBUG") == "1":
             import traceback
