@@ -21,7 +21,14 @@ from zentalk_sim.experiment import run as run_one
 from zentalk_sim.experiment import sweep, sweep_cell, sweep_engines, sweep_worker
 from zentalk_sim.experiment.sweep import OtherSweep, SweepFailed, plan, run_plan
 from zentalk_sim.experiment.sweep_cell import Cell, CellError, CellResult, read_cell
-from zentalk_sim.experiment.sweep_engines import LocalProcesses, Outcome, Task, in_process, worker_environment
+from zentalk_sim.experiment.sweep_engines import (
+    LocalProcesses,
+    Outcome,
+    Task,
+    WorkerDied,
+    in_process,
+    worker_environment,
+)
 from zentalk_sim.model.compiled import SWITCH
 from zentalk_sim.report import RunFolderError, load
 from zentalk_sim.report.sweep_results import Sweep
@@ -206,11 +213,12 @@ def test_a_changed_experiment_is_refused_with_what_changed(tmp_path: Path) -> No
     run_plan(plan(SMALL, seeds="1"), in_process, folder=tmp_path)
     before = (tmp_path / "sweep.parquet").read_bytes()
     changed = {**SMALL, "duration": "15s", "population": {**SMALL["population"], "devices": 9}}
-    with pytest.raises(OtherSweep, match=r"differs in duration, population\.devices\); give another --out"):
+    told = r"\(duration: 20s there, 15s here; population\.devices: 10 there, 9 here\); give another --out"
+    with pytest.raises(OtherSweep, match=told):
         run_plan(plan(changed, seeds="1"), in_process, folder=tmp_path)
-    with pytest.raises(OtherSweep, match=r"differs in settings"):
+    with pytest.raises(OtherSweep, match=r"\(-S warm_up: – there, 1s here\)"):
         run_plan(plan(SMALL, seeds="1", settings=["warm_up=1s"]), in_process, folder=tmp_path)
-    with pytest.raises(OtherSweep, match=r"differs in varies"):
+    with pytest.raises(OtherSweep, match=r"\(what varies: nothing there, relay\.nodes here\)"):
         run_plan(plan(SMALL, seeds="1", settings=["relay.nodes=1,2"]), in_process, folder=tmp_path)
     assert (tmp_path / "sweep.parquet").read_bytes() == before
 
@@ -270,25 +278,76 @@ def test_a_run_folder_is_no_place_for_a_sweep(tmp_path: Path) -> None:
         run_plan(plan(SMALL, seeds="1"), in_process, folder=tmp_path)
 
 
-def test_a_killed_worker_costs_nothing_but_time() -> None:
+def test_a_folder_of_other_things_is_no_place_for_a_sweep_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "1-3f9a0c").mkdir()
+    for name in ("notes.txt", "a", "b"):
+        (tmp_path / name).touch()
+    told = r"holds other things than a sweep \(1-3f9a0c, a, b and 1 more\); give a new or empty folder, such as --out"
+    with pytest.raises(OtherSweep, match=told):
+        run_plan(plan(SMALL, seeds="1"), Counting(0), folder=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1-3f9a0c", "a", "b", "notes.txt"]
+
+
+def test_an_empty_folder_and_one_that_a_killed_sweep_has_begun_are_taken(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").touch()
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "experiment.yaml").write_text("name: sma")
+    assert run_plan(plan(SMALL, seeds="1"), in_process, folder=tmp_path).ran == 1
+    assert load(tmp_path).summary["cells"] == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_damaged_description_of_a_sweep_is_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(OtherSweep, match=r"sweep\.json: cannot be read: .*; remove the folder or give another --out"):
+        run_plan(plan(SMALL, seeds="1"), Counting(0), folder=tmp_path)
+
+
+def test_a_killed_worker_costs_nothing_but_time_and_is_told() -> None:
     laid = plan(SMALL, seeds="1-3", settings=["population.devices=40"])
     engine = LocalProcesses(1)
     outcomes = engine([(cell, laid.mapping(cell)) for cell in laid.cells])
     found = dict([next(outcomes)])
     os.kill(engine.pids[0], signal.SIGKILL)
-    found.update(outcomes)
+    told = list(outcomes)
+    deaths = [outcome for outcome in told if isinstance(outcome[1], WorkerDied)]
+    assert [(cell.seed, died.message) for cell, died in deaths] == [  # type: ignore[union-attr]
+        (2, "a worker died by SIGKILL (out of memory?); another repeats the run")
+    ]
+    found.update(told)
     assert len(engine.pids) == 2
     expected = dict(in_process([(cell, laid.mapping(cell)) for cell in laid.cells]))
     digests = {cell.seed: result.summary["digest"] for cell, result in found.items()}  # type: ignore[union-attr]
     assert digests == {cell.seed: result.summary["digest"] for cell, result in expected.items()}  # type: ignore[union-attr]
 
 
+def test_deaths_of_workers_are_noted_with_their_cell_and_counted_in_the_manifest(tmp_path: Path) -> None:
+    def mortal(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+        for cell, result in in_process(tasks):
+            if cell.seed == 2:
+                yield cell, WorkerDied("a worker died by SIGKILL; another repeats the run")
+            yield cell, result
+
+    told: list[str] = []
+    laid = plan(SMALL, seeds="1-2", settings=["relay.nodes=1,2"])
+    outcome = run_plan(laid, mortal, folder=tmp_path, note=told.append)
+    words = "a worker died by SIGKILL; another repeats the run"
+    assert sorted(told) == [f"relay.nodes=1, seed 2: {words}", f"relay.nodes=2, seed 2: {words}"]
+    assert outcome.workers_died == json.loads((tmp_path / "manifest.json").read_text())["workers_died"] == 2
+    assert outcome.ran == len(outcome.sweep.cells) == 4
+
+
 def test_a_cell_at_which_every_worker_dies_is_given_up_and_the_rest_is_kept() -> None:
     engine = LocalProcesses(1)
     engine.command = [sys.executable, "-c", "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 9)"]
+    told: list[str] = []
     with pytest.raises(SweepFailed, match=r"seed 1: 3 workers died at it, the last by SIGKILL \(out of memory\?\)"):
-        run_plan(plan(SMALL, seeds="1"), engine)
+        run_plan(plan(SMALL, seeds="1"), engine, note=told.append)
     assert len(engine.pids) == 3
+    assert told == [
+        *["seed 1: a worker died by SIGKILL (out of memory?); another repeats the run"] * 2,
+        "seed 1: a worker died by SIGKILL (out of memory?); it was number 3, the run is given up",
+    ]
 
 
 def test_a_cell_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:

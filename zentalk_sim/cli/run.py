@@ -88,6 +88,11 @@ def command(
     for section in set_aside:
         click.echo(f"{file}: `{section}` is left aside; `zsim {section} {file}` runs it", err=True)
 
+    if out is not None:
+        from zentalk_sim.report.sweep_results import is_sweep
+
+        if is_sweep(out):
+            raise InvalidFile(f"{out}: holds a sweep, not a run; give another --out")
     interrupted = False
     try:
         if live is None:

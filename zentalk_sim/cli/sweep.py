@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +18,8 @@ from zentalk_sim.cli.errors import InvalidFile, NotHeld, reading
 from zentalk_sim.cli.options import version
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from zentalk_sim.experiment.sweep import Outcome, Plan
     from zentalk_sim.experiment.sweep_cell import CellError
 
@@ -80,7 +85,8 @@ def _run(laid: Plan, folder: Path, workers: int | None, scheduler: str | None) -
             engine = DaskCluster(scheduler, progress.note)
         else:
             engine = LocalProcesses(workers or sweep.available_cores())
-        return sweep.run_plan(laid, engine, folder=folder, progress=progress.show, note=progress.note)
+        with _terminable():
+            return sweep.run_plan(laid, engine, folder=folder, progress=progress.show, note=progress.note)
     except KeyboardInterrupt:
         progress.note(_kept(progress.done, laid, folder))
         raise
@@ -100,8 +106,24 @@ def _run(laid: Plan, folder: Path, workers: int | None, scheduler: str | None) -
         progress.clear()
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C is taken: what is done is kept and told, and no worker is left behind."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _kept(done: int, laid: Plan, folder: Path) -> str:
-    return f"{done} of {laid.runs} cells are kept in {folder}; the same command goes on from there"
+    from zentalk_sim.experiment.sweep import cells_are
+
+    return f"{cells_are(done, laid.runs)} kept in {folder}; the same command goes on from there"
 
 
 def _tell(failures: list[tuple[str, CellError]]) -> None:
