@@ -73,7 +73,8 @@ def test_an_axis_has_its_values_as_texts_and_as_data() -> None:
         ("relay.nodes=2,2", "`2` stands twice"),
         ("relay.nodes=2,,4", "is empty"),
         ("seed=1,2", "given by --seeds"),
-        ("name=a,b", "names the sweep's folder"),
+        ("name=a,b", "names the sweep's folder and cannot vary; change it in the file"),
+        ("sweep.seeds=1,2", "`sweep` itself cannot vary"),
         ("relay.nodes=[1", "the value cannot be read"),
     ],
 )

@@ -19,7 +19,7 @@ import pytest
 from tests.sweep.sweep_support import SMALL
 from zentalk_sim.experiment import run as run_one
 from zentalk_sim.experiment import sweep, sweep_cell, sweep_engines, sweep_worker
-from zentalk_sim.experiment.sweep import OtherSweep, SweepFailed, plan, run_plan
+from zentalk_sim.experiment.sweep import SweepFailed, plan, run_plan
 from zentalk_sim.experiment.sweep_cell import Cell, CellError, CellResult, read_cell
 from zentalk_sim.experiment.sweep_engines import (
     LocalProcesses,
@@ -29,6 +29,7 @@ from zentalk_sim.experiment.sweep_engines import (
     in_process,
     worker_environment,
 )
+from zentalk_sim.experiment.sweep_folder import OtherSweep
 from zentalk_sim.model.compiled import SWITCH
 from zentalk_sim.report import RunFolderError, load
 from zentalk_sim.report.sweep_results import Sweep
@@ -183,6 +184,44 @@ def test_a_sweep_shows_itself(study: Sweep) -> None:
     assert page.count("<tr>") > 20
     assert "devices=4, nodes=2" in page
     assert "75 % of such sweeps" in page
+
+
+def test_a_single_seed_is_called_so_and_what_is_fixed_stands_in_the_head() -> None:
+    from zentalk_sim.report.sweep_html import render
+
+    bounds = {"connections.attempted": ["<= 20"], "messages.failed": ["== 0"]}
+    small = {**SMALL, "thresholds": bounds}
+    one = sweep.run(small, seeds="7", settings=["duration=11s", "faults=[]"], workers=0)
+    lines = str(one).splitlines()
+    assert lines[:2] == ["small · 1 cell: seed 7", "in all: duration=11s, faults=[]"]
+    assert "All thresholds and checks held in the one cell" in lines
+    assert sum(line.startswith("  seed 7 ") for line in lines) >= 3
+    assert repr(one) == "<Sweep small, 1 cell: seed 7>"
+    page = render(one, {}, [])
+    assert "1 cell: seed 7 · 11 s simulated</p>" in page
+    assert "✓ All thresholds and checks held</p>" in page
+    assert "seeds" not in str(one)
+    assert "all seeds" not in page
+    grid = sweep.run(small, seeds="1-2", settings=["duration=11s,12s", "population.devices=10,30"], workers=0)
+    assert str(grid).startswith("small · 8 cells: 4 combinations × seeds 1-2\n\n")
+    page = render(grid, {}, [])
+    assert "8 cells: 4 combinations × seeds 1-2 · 11 s simulated in the first</p>" in page
+    assert "✗ 1 of 3 thresholds and checks broken, in 4 of 8 cells</p>" in page
+
+
+def test_a_picture_says_itself_what_its_bars_are_and_no_bar_hides_a_run(study: Sweep) -> None:
+    from zentalk_sim.report import style
+    from zentalk_sim.report.sweep_plots import draw_metric
+
+    with style.house_style():
+        figure, _ = draw_metric(study, "delivery_latency_ms")
+    bars = "median over the seeds; bars: least and greatest of 3 runs, 75 % sure; faint dots: the runs"
+    assert [text.get_text() for text in figure.texts] == [f"small · seeds 1-3 · {bars}"]
+    axes = figure.axes[0]
+    dots = [line for line in axes.lines if line.get_alpha()]
+    assert len(dots) == 4
+    bar_at = axes.transData.transform((dots[0].get_xdata()[0], 1.0))[0]
+    assert dots[0].get_transform().transform((dots[0].get_xdata()[0], 1.0))[0] < bar_at - 5
 
 
 def test_a_sweep_that_was_stopped_goes_on_where_it_was(study: Sweep, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def command(
 def _run(laid: Plan, folder: Path, workers: int | None, scheduler: str | None) -> Outcome:
     from zentalk_sim.experiment import sweep
     from zentalk_sim.experiment.sweep_engines import DaskCluster, Engine, EngineError, LocalProcesses
+    from zentalk_sim.experiment.sweep_folder import OtherSweep
 
     progress = Progress(sys.stderr.isatty())
     try:
@@ -94,7 +95,7 @@ def _run(laid: Plan, folder: Path, workers: int | None, scheduler: str | None) -
         # Where the cluster went away amid the sweep, what is done is not lost.
         kept = f"\n{_kept(progress.done, laid, folder)}" if progress.done else ""
         raise InvalidFile(f"{error}{kept}") from None
-    except sweep.OtherSweep as error:
+    except OtherSweep as error:
         raise InvalidFile(str(error)) from None
     except sweep.SweepFailed as error:
         progress.clear()

@@ -35,7 +35,7 @@ from zentalk_sim.experiment.sweep_cell import (
     write_cell,
 )
 from zentalk_sim.experiment.sweep_engines import Engine, LocalProcesses, WorkerDied, in_process
-from zentalk_sim.experiment.sweep_folder import CELLS, EXPERIMENT, OtherSweep, is_begun
+from zentalk_sim.experiment.sweep_folder import CELLS, EXPERIMENT, is_begun
 from zentalk_sim.experiment.sweep_grid import (
     MAX_CELLS,
     Axis,
@@ -220,8 +220,8 @@ def run_plan(
 ) -> Outcome:
     """Run the cells of a plan that ``folder`` does not hold yet, and put together what all of them gave.
 
-    ``progress`` is told the cells done and in all, ``note`` what a user should know. Interrupted, the cells done so far are kept. Raises OtherSweep,
-    SweepFailed, EngineError, OSError.
+    ``progress`` is told the cells done and in all, ``note`` what a user should know. Interrupted, the cells done so
+    far are kept. Raises OtherSweep, SweepFailed, EngineError, OSError.
     """
     began_s = time.perf_counter()
     found = {} if folder is None else _kept(laid, folder, note)
