@@ -8,7 +8,7 @@ import pytest
 
 from tests.report.synthetic import Storm
 from zentalk_sim.report import plots, style
-from zentalk_sim.report.plots import Picture
+from zentalk_sim.report.drawing import Drawers, Picture
 from zentalk_sim.report.results import Results, write_run
 
 COMMAND = ["zsim", "run", "experiments/storm.yaml", "--seed", "7"]
@@ -26,8 +26,8 @@ def drawn(storm: Storm, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     found: list[Picture] = []
     draw_all = plots.draw_all
 
-    def draw_and_keep(results: Results, folder: Path) -> list[Picture]:
-        found.extend(draw_all(results, folder))
+    def draw_and_keep(results: Results, folder: Path, drawers: Drawers | None) -> list[Picture]:
+        found.extend(draw_all(results, folder, drawers))
         return found
 
     with pytest.MonkeyPatch.context() as patch:

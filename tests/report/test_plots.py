@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic import SECOND, START_US, Storm, empty_run
+from zentalk_sim.report.drawing import Picture
 from zentalk_sim.report.histogram import Histogram
 from zentalk_sim.report.plot_data import causes, cdf, read_attempts, read_series, thin
-from zentalk_sim.report.plots import Picture, draw_all
+from zentalk_sim.report.plots import draw_all
 from zentalk_sim.report.results import FaultSpan, Results, write_run
 from zentalk_sim.trace.tables import CONNECTIONS, TIMESERIES, TableWriter
 

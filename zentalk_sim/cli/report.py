@@ -15,6 +15,7 @@ from zentalk_sim.cli.options import version
 @version
 def command(run: Path) -> None:
     """Redraw the pictures and the report of the run or sweep folder RUN from the tables it holds."""
+    from zentalk_sim.report.drawing import Drawers, available_cores
     from zentalk_sim.report.results import RunFolderError, redraw
     from zentalk_sim.report.sweep_html import draw
     from zentalk_sim.report.sweep_results import is_sweep, load_sweep
@@ -23,10 +24,12 @@ def command(run: Path) -> None:
     if not (run / "summary.json").is_file() and not is_sweep(run):
         raise InvalidFile(f"{run}: is no run folder (it has no summary.json); `zsim run` prints the folder it writes")
     try:
-        if is_sweep(run):
-            draw(load_sweep(run), run)
-        else:
-            redraw(run)
+        with Drawers(available_cores() - 1) as drawers:
+            drawers.start(1)
+            if is_sweep(run):
+                draw(load_sweep(run), run, drawers=drawers)
+            else:
+                redraw(run, drawers)
     except RunFolderError as error:
         raise InvalidFile(str(error)) from None
     except OSError as error:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zentalk_sim.experiment.runner import RunOutcome
     from zentalk_sim.experiment.schema import Experiment
     from zentalk_sim.live.run import Target
+    from zentalk_sim.report.drawing import Drawers
 
 
 @click.command(epilog="Example: zsim run experiments/reconnect_storm.yaml -S population.devices=500 --seed 7")
@@ -101,13 +102,15 @@ def command(
             compiled.large_pages(experiment.population.devices)
             from zentalk_sim.experiment.runner import run_experiment
 
-            outcome = run_experiment(
-                experiment,
-                out=out,
-                trace=experiment.measure.trace,
-                plots=experiment.plots and not no_plots,
-                progress=sys.stderr.isatty(),
-            )
+            with _drawers(experiment, plots=experiment.plots and not no_plots) as drawers:
+                outcome = run_experiment(
+                    experiment,
+                    out=out,
+                    trace=experiment.measure.trace,
+                    plots=experiment.plots and not no_plots,
+                    progress=sys.stderr.isatty(),
+                    drawers=drawers,
+                )
         else:
             target = live_target(live, admin_token, http_url, users_file, network)
             outcome, interrupted = _play(file, experiment, target, out, plots=experiment.plots and not no_plots)
@@ -122,6 +125,17 @@ def command(
         raise click.Abort
     if outcome.failed_thresholds or any(not check["held"] for check in outcome.summary.get("checks", ())):
         raise NotHeld
+
+
+def _drawers(experiment: Experiment, *, plots: bool) -> Drawers:
+    """Who will draw: beside a short run a second core gets ready to. A large run's tables need no two readers."""
+    from zentalk_sim.model.compiled import LARGE_DEVICES
+    from zentalk_sim.report.drawing import Drawers, available_cores
+
+    is_short = experiment.population.devices < LARGE_DEVICES
+    drawers = Drawers(available_cores() - 1 if plots and is_short else 0)
+    drawers.start(1)
+    return drawers
 
 
 def _print(outcome: RunOutcome, is_live: bool) -> None:

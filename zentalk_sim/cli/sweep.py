@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from zentalk_sim.experiment.sweep import Outcome, Plan
     from zentalk_sim.experiment.sweep_cell import CellError
+    from zentalk_sim.report.drawing import Drawers
 
 
 @click.command(
@@ -58,13 +59,17 @@ def command(
 
     laid: Plan = reading(partial(plan, file, seeds=seeds, settings=settings))
     folder = out or laid.folder
-    outcome = _run(laid, folder, workers, scheduler)
-    from zentalk_sim.report.sweep_html import draw
+    from zentalk_sim.report.drawing import Drawers, available_cores
 
-    try:
-        draw(outcome.sweep, folder, plots=not no_plots)
-    except OSError as error:
-        raise InvalidFile(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+    count = workers or available_cores()
+    with Drawers(0 if no_plots else count - 1) as drawers:
+        outcome = _run(laid, folder, count, scheduler, drawers)
+        from zentalk_sim.report.sweep_html import draw
+
+        try:
+            draw(outcome.sweep, folder, plots=not no_plots, drawers=drawers)
+        except OSError as error:
+            raise InvalidFile(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     if as_json:
         click.echo(json.dumps(outcome.sweep.summary, indent=2, ensure_ascii=False))
     else:
@@ -74,20 +79,22 @@ def command(
         raise NotHeld
 
 
-def _run(laid: Plan, folder: Path, workers: int | None, scheduler: str | None) -> Outcome:
+def _run(laid: Plan, folder: Path, workers: int, scheduler: str | None, drawers: Drawers) -> Outcome:
     from zentalk_sim.experiment import sweep
     from zentalk_sim.experiment.sweep_engines import DaskCluster, Engine, EngineError, LocalProcesses
     from zentalk_sim.experiment.sweep_folder import OtherSweep
 
     progress = Progress(sys.stderr.isatty())
+
+    def tell(done: int, total: int) -> None:
+        progress.show(done, total)
+        # In place of each worker that has nothing more to do, one gets ready that will help with the pictures.
+        drawers.start(workers - (total - done))
+
     try:
-        engine: Engine
-        if scheduler is not None:
-            engine = DaskCluster(scheduler, progress.note)
-        else:
-            engine = LocalProcesses(workers or sweep.available_cores())
+        engine: Engine = LocalProcesses(workers) if scheduler is None else DaskCluster(scheduler, progress.note)
         with _terminable():
-            return sweep.run_plan(laid, engine, folder=folder, progress=progress.show, note=progress.note)
+            return sweep.run_plan(laid, engine, folder=folder, progress=tell, note=progress.note)
     except KeyboardInterrupt:
         progress.note(_kept(progress.done, laid, folder))
         raise

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +30,9 @@ from zentalk_sim.network.profile import PROFILES, LinkProfile
 from zentalk_sim.report.results import CheckResult, Results, ThresholdResult, check_ledgers, clear_earlier, write_run
 from zentalk_sim.report.summary import summarise
 from zentalk_sim.trace.tables import CONNECTIONS, MESSAGES, SCHEMAS, TIMESERIES, TableWriter
+
+if TYPE_CHECKING:
+    from zentalk_sim.report.drawing import Drawers
 
 PROGRESS_EVERY_S = 0.5
 
@@ -58,12 +61,13 @@ def run_experiment(
     plots: bool = True,
     progress: bool = False,
     world_of: Callable[..., World] = World,
+    drawers: Drawers | None = None,
 ) -> RunOutcome:
     """Run an experiment and write its folder (``out``, or ``default_folder``).
 
-    ``trace`` is none, sample or full; ``progress`` keeps a line on stderr; ``world_of`` makes the world. Raises
-    OSError where the folder cannot be written. An interrupted run leaves its tables with what was found up to then,
-    and no summary.
+    ``trace`` is none, sample or full; ``progress`` keeps a line on stderr; ``world_of`` makes the world;
+    ``drawers`` help with the pictures. Raises OSError where the folder cannot be written. An interrupted run leaves its
+    tables with what was found up to then, and no summary.
     """
     folder = out if out is not None else default_folder(experiment)
     prepare(folder, experiment)
@@ -83,6 +87,7 @@ def run_experiment(
             connections=tables[CONNECTIONS.name],
             timeseries=tables[TIMESERIES.name],
             plots=plots,
+            drawers=drawers,
         )
     failed = [threshold.id for threshold in results.thresholds if not threshold.held]
     return RunOutcome(folder, summarise(results), failed, results)

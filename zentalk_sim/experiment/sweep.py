@@ -48,6 +48,7 @@ from zentalk_sim.experiment.sweep_grid import (
 )
 from zentalk_sim.files import yaml
 from zentalk_sim.files.yaml import Fault, FileFaults, Located, Origin
+from zentalk_sim.report.drawing import available_cores as available_cores
 from zentalk_sim.report.results import dump_json
 from zentalk_sim.report.sweep_columns import write_columns
 from zentalk_sim.report.sweep_results import (
@@ -287,14 +288,6 @@ def gather(laid: Plan, results: Sequence[CellResult]) -> Sweep:
 def cells_are(some: int, total: int) -> str:
     """``3 of 8 cells are``, as a sentence begins."""
     return f"{some} of {total} cell{' is' if total == 1 else 's are'}"
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def command_of(laid: Plan) -> str:

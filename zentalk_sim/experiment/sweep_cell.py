@@ -24,6 +24,7 @@ _CODE: Final = ("checks", "experiment", "faults", "files", "model", "network", "
 _NOT_CODE: Final = (
     *("sweep", "compare", "agreement", "relived", "run.py", "__init__"),
     *("plots", "plot_data", "cause_plots", "cdf_plots", "time_plots", "detail_", "html", "narrative", "style"),
+    "drawing",
 )
 """Beginnings of the names of files in them that no result depends on."""
 _LIBRARIES: Final = ("msgspec", "numpy", "rbloom", "simpy")

@@ -19,7 +19,7 @@ from zentalk_sim.report.rules_told import rule_rows
 from zentalk_sim.report.summary import COUNTS_SHOWN, figure, found_words, shown_counts, time_words
 
 if TYPE_CHECKING:
-    from zentalk_sim.report.plots import Picture
+    from zentalk_sim.report.drawing import Picture
     from zentalk_sim.report.results import Results
 
 _QUANTILES = ("mean", "p50", "p90", "p99", "p999", "max")

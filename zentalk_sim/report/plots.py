@@ -11,6 +11,7 @@ from msgspec import Struct
 from zentalk_sim.report import cdf_plots, detail_plots, style, time_plots
 from zentalk_sim.report.cause_plots import draw_causes
 from zentalk_sim.report.detail_data import read_device_states, read_timelines
+from zentalk_sim.report.drawing import Drawers, Picture
 from zentalk_sim.report.plot_data import Series, causes, read_all_series, read_attempts
 from zentalk_sim.report.results import Results
 
@@ -21,15 +22,6 @@ PENDING = "copies.pending"
 MEMORY = "memory_bytes"
 _PANELS = 4
 """Pictures in the overview, the first that have something to show."""
-
-
-class Picture(Struct, frozen=True):
-    """A picture drawn: its file name without suffix, what it shows, the same in words of figures, its SVG."""
-
-    name: str
-    title: str
-    text: str
-    svg: Path
 
 
 class _Drawing(Struct, frozen=True):
@@ -47,23 +39,41 @@ OPTIONAL = ("queue_depth", "mailboxes", "memory", "message_timelines", "device_s
 """Drawn only where there is something to show."""
 
 
-def draw_all(results: Results, folder: Path) -> list[Picture]:
-    """Draw every picture of a run from its folder's tables into ``plots/``; the overview comes first."""
+class RunAlbum:
+    """The pictures of a run, from its folder's tables; the overview comes first."""
+
+    def __init__(self, results: Results, folder: Path) -> None:
+        self._results = results
+        self._plots = folder / "plots"
+        self._over_time = [d for d in _drawings(results, folder) if d.name in MAIN or d.is_worth]
+        self._single = {drawing.name: drawing for drawing in (*self._over_time, *_details(results, folder))}
+        self._causes = causes(results.counts)
+
+    @property
+    def names(self) -> list[str]:
+        """In the order in which they stand on the page."""
+        return ["overview", *self._single, *(["causes"] if self._causes else [])]
+
+    def draw(self, name: str) -> Picture:
+        """Draw one into ``plots/``, within ``style.house_style``. Raises OSError."""
+        if name == "overview":
+            return _overview(self._results, self._over_time, self._plots)
+        if name == "causes":
+            title = "Drops, errors and closes"
+            text, figure = draw_causes(self._results, self._causes)
+        else:
+            drawing = self._single[name]
+            title = drawing.title
+            figure = style.new_figure(style.SINGLE, self._results)
+            text = drawing.draw(figure.subplots())
+        return Picture(name, title, text, style.save(figure, self._plots, name))
+
+
+def draw_all(results: Results, folder: Path, drawers: Drawers | None = None) -> list[Picture]:
+    """Draw every picture of a run into ``plots/`` of its folder, with ``drawers`` to help. Raises OSError."""
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
-    over_time = _drawings(results, folder)
-    kept = [drawing for drawing in over_time if drawing.name in MAIN or drawing.is_worth]
-    with style.house_style():
-        pictures = [_overview(results, kept, plots)]
-        for drawing in [*kept, *_details(results, folder)]:
-            figure = style.new_figure(style.SINGLE, results)
-            text = drawing.draw(figure.subplots())
-            pictures.append(Picture(drawing.name, drawing.title, text, style.save(figure, plots, drawing.name)))
-        found = causes(results.counts)
-        if found:
-            text, figure = draw_causes(results, found)
-            path = style.save(figure, plots, "causes")
-            pictures.append(Picture("causes", "Drops, errors and closes", text, path))
+    pictures = (drawers or Drawers()).draw(RunAlbum(results, folder), folder)
     _remove_others(plots, {picture.name for picture in pictures})
     return pictures
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -22,6 +22,9 @@ from zentalk_sim.report.ledgers import check_ledgers
 from zentalk_sim.report.metrics import Unit, unit_of
 from zentalk_sim.report.summary import results_table, summarise
 from zentalk_sim.trace.tables import CONNECTIONS, MESSAGES, TIMESERIES, TableSchema, TableWriter, write_table
+
+if TYPE_CHECKING:
+    from zentalk_sim.report.drawing import Drawers
 
 __all__ = [
     "CheckResult",
@@ -182,11 +185,12 @@ def write_run(
     timeseries: Table,
     plots: bool,
     command: Sequence[str] | None = None,
+    drawers: Drawers | None = None,
 ) -> None:
     """Write a run's folder, but for ``experiment.yaml`` and the trace, which the runner writes.
 
     The tables are closed writers, or paths of their files. ``command`` is what was typed, for the manifest; by
-    default that of this process.
+    default that of this process. ``drawers`` help with the pictures.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -195,10 +199,10 @@ def write_run(
     (folder / "results.json").write_bytes(encode_results(results))
     manifest = _manifest(results, plots, command)
     (folder / "manifest.json").write_bytes(dump_json(manifest))
-    _draw(results, manifest, folder)
+    _draw(results, manifest, folder, drawers)
 
 
-def redraw(folder: str | os.PathLike[str]) -> None:
+def redraw(folder: str | os.PathLike[str], drawers: Drawers | None = None) -> None:
     """Write ``summary.json``, the pictures and ``report.html`` anew from what the folder keeps.
 
     Raises RunFolderError where a part is missing.
@@ -209,7 +213,7 @@ def redraw(folder: str | os.PathLike[str]) -> None:
     for schema in (MESSAGES, CONNECTIONS, TIMESERIES):
         check_table(folder, schema)
     results.wall_s = float(manifest.get("wall_s") or 0.0)
-    _draw(results, {**manifest, "plots": True}, folder)
+    _draw(results, {**manifest, "plots": True}, folder, drawers)
 
 
 def check_table(folder: Path, schema: TableSchema) -> Path:
@@ -240,7 +244,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def _draw(results: Results, manifest: dict[str, Any], folder: Path) -> None:
+def _draw(results: Results, manifest: dict[str, Any], folder: Path, drawers: Drawers | None) -> None:
     from zentalk_sim.report.html import render
 
     summary = summarise(results)
@@ -249,7 +253,7 @@ def _draw(results: Results, manifest: dict[str, Any], folder: Path) -> None:
     if manifest.get("plots"):
         from zentalk_sim.report.plots import draw_all
 
-        pictures = draw_all(results, folder)
+        pictures = draw_all(results, folder, drawers)
     (folder / "report.html").write_text(render(results, summary, manifest, pictures), encoding="utf-8")
 
 

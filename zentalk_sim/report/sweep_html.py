@@ -16,19 +16,19 @@ from zentalk_sim.report.sweep_statistics import ENOUGH, EXACT_BELOW, RESAMPLES, 
 from zentalk_sim.report.sweep_table import text
 
 if TYPE_CHECKING:
-    from zentalk_sim.report.plots import Picture
+    from zentalk_sim.report.drawing import Drawers, Picture
     from zentalk_sim.report.sweep_results import Sweep
 
 STATISTICS = ("mean", "p50", "p90", "p99", "max")
 
 
-def draw(sweep: Sweep, folder: Path, *, plots: bool = True) -> None:
+def draw(sweep: Sweep, folder: Path, *, plots: bool = True, drawers: Drawers | None = None) -> None:
     """Write a sweep's pictures and ``report.html`` into its folder. Raises OSError, RunFolderError."""
     pictures: list[Picture] = []
     if plots:
         from zentalk_sim.report.sweep_plots import draw_sweep
 
-        pictures = draw_sweep(sweep, folder)
+        pictures = draw_sweep(sweep, folder, drawers)
     (folder / "report.html").write_text(render(sweep, read_manifest(folder), pictures), encoding="utf-8")
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from zentalk_sim.files.units import UnitError, parse_bit_rate, parse_duration, parse_rate, parse_size
 from zentalk_sim.report import style
+from zentalk_sim.report.drawing import Drawers, Picture
 from zentalk_sim.report.metrics import title_of, unit_of
-from zentalk_sim.report.plots import Picture
 from zentalk_sim.report.summary import figure as number
 from zentalk_sim.report.sweep_results import Sweep, combination_text
 from zentalk_sim.report.sweep_statistics import interval_words
@@ -27,21 +27,32 @@ _MAX_SPREAD = 20.0
 """A picture whose values span more than this factor is drawn to a logarithmic scale."""
 
 
-def draw_sweep(sweep: Sweep, folder: Path) -> list[Picture]:
-    """Draw a picture of every metric that has values into ``plots/``."""
+class SweepAlbum:
+    """A picture of every metric that has values."""
+
+    def __init__(self, sweep: Sweep, folder: Path) -> None:
+        self._sweep = sweep
+        self._plots = folder / "plots"
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics."""
+        sweep = self._sweep
+        return [metric for metric in sweep.metrics if "." not in metric and sweep.is_any(f"{metric}.count")]
+
+    def draw(self, name: str) -> Picture:
+        """Draw one into ``plots/``, within ``style.house_style``. Raises OSError."""
+        figure, text = draw_metric(self._sweep, name)
+        return Picture(name, title_of(name), text, style.save(figure, self._plots, name))
+
+
+def draw_sweep(sweep: Sweep, folder: Path, drawers: Drawers | None = None) -> list[Picture]:
+    """Draw a picture of every metric that has values into ``plots/``, with ``drawers`` to help. Raises OSError."""
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
     for old in plots.glob("*.*g"):
         old.unlink()
-    pictures = []
-    with style.house_style():
-        for metric in sweep.metrics:
-            if "." in metric or not sweep.is_any(f"{metric}.count"):
-                continue
-            figure, text = draw_metric(sweep, metric)
-            path = style.save(figure, plots, metric)
-            pictures.append(Picture(metric, title_of(metric), text, path))
-    return pictures
+    return (drawers or Drawers()).draw(SweepAlbum(sweep, folder), folder)
 
 
 def draw_metric(sweep: Sweep, metric: str) -> tuple[Any, str]:
