@@ -22,5 +22,9 @@ def differences(before: Any, now: Any, path: str = "") -> list[tuple[str, Any, A
 
 def value_words(value: Any, most: int = 30) -> str:
     """A value in at most so many characters; – for None, which is none."""
-    text = "–" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = "–" if value is None else value if isinstance(value, str) else _compact(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

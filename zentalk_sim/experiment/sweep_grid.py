@@ -207,9 +207,10 @@ def asked(
     What cannot be taken is left out and told in ``faults``, so that the rest can be looked at all the same.
     """
     given: list[Axis] = []
-    for said in (*settings, *vary.items()):
+    said: list[str | dict[str, Iterable[Any]]] = [*settings, *({path: values} for path, values in vary.items())]
+    for part in said:
         try:
-            given += [parse_axis(said)] if isinstance(said, str) else axes_of(dict([said]))
+            given += [parse_axis(part)] if isinstance(part, str) else axes_of(part)
         except FileFaults as found:
             faults += found.faults
     axes = merged(section.axes, given, faults)
