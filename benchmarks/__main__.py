@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks import compare, kernel_vs_simpy, parts, relay_lines
+from benchmarks import compare, kernel_vs_simpy, parts, relay_lines, sweep_efficiency
 from benchmarks.lines import HEAD, BenchmarkError, Line
 from benchmarks.results import FOLDER, NEWEST, keep, provenance
 
@@ -29,7 +29,7 @@ PARTS: Final[tuple[Callable[[], list[Line]], ...]] = (
     parts.storm,
     parts.frame,
     parts.compiled_simulator,
-    parts.sweep,
+    sweep_efficiency.lines,
     relay_lines.lines,
 )
 

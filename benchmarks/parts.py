@@ -1,7 +1,7 @@
 """What ``make bench`` measures beside the relay and the kernel: each function gives its lines.
 
 Everything is measured in turns with its baseline, two to nine rounds. These lines are of sources; those that
-say *compiled*, and the sweep's, which uses what ``zsim sweep`` uses, are of processes of their own.
+say *compiled* are of processes of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import frame_vs_timeout, replay_speed, storm_vs_toy, sweep_efficiency
+from benchmarks import frame_vs_timeout, replay_speed, storm_vs_toy
 from benchmarks.lines import BenchmarkError, Line, in_turns, line
 from zentalk_sim.model import compiled
 from zentalk_sim.protocol import codec
@@ -164,9 +164,3 @@ def compiled_simulator(devices: int = 1_000, storm: int = 10_000) -> list[Line]:
         line("a simulated frame, compiled", "us", [(ours, bare) for ours, bare in turns], _TIMEOUT),
         *storm_lines(f"million, {storm:,} devices, compiled", storm, storms),
     ]
-
-
-def sweep(seeds: int = sweep_efficiency.SEEDS, rounds: int = sweep_efficiency.ROUNDS) -> list[Line]:
-    """A sweep of eight runs with two worker processes against one, by the clock. Raises BenchmarkError."""
-    found = [sweep_efficiency.measure(seeds) for _ in range(rounds)]
-    return [line("sweep, two workers", "s", [(two.wall_s, one.wall_s) for two, one in found], "one worker")]

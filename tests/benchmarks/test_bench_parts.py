@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import kernel_vs_simpy, parts, relay_growth, relay_lines, sweep_efficiency
+from benchmarks import kernel_vs_simpy, parts, relay_growth, relay_lines
 from benchmarks.lines import BenchmarkError
 from benchmarks.relay_load import LoadError
 from benchmarks.relay_servers import Server, mock_relay, websockets_forwarder
@@ -19,30 +19,6 @@ from zentalk_sim.compiled import CompiledForm
 def ended(code: int, errors: str = "") -> Callable[..., subprocess.CompletedProcess[str]]:
     """What stands for ``subprocess.run``: a command that ends so."""
     return lambda command, **options: subprocess.CompletedProcess(command, code, "", errors)
-
-
-def test_a_sweep_that_fails_is_an_error_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "run", ended(1, "error: 3 of 8 cells failed\n"))
-    with pytest.raises(BenchmarkError, match=r"--workers 2 ended with status 1:\nerror: 3 of 8 cells failed"):
-        parts.sweep()
-
-
-def test_a_sweep_in_which_a_threshold_does_not_hold_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "run", ended(99))
-    assert all(cost.wall_s > 0 for cost in sweep_efficiency.measure())
-
-
-def test_a_sweep_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    workers: list[int] = []
-
-    def sweep(count: int, seeds: int) -> sweep_efficiency.Cost:
-        workers.append(count)
-        return sweep_efficiency.Cost(10.0 / count, 10.0)
-
-    monkeypatch.setattr(sweep_efficiency, "sweep", sweep)
-    (made,) = parts.sweep()
-    assert workers == [2, 1, 2, 1]
-    assert (made.unit, made.against, made.ratio) == ("s", "one worker", 0.5)
 
 
 def test_a_command_that_fails_is_no_start_up_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,9 @@ from zentalk_sim.report.sweep_results import (
     make_columns,
 )
 
+_FRAMES_TO_CONNECT, _FRAMES_A_MESSAGE = 40, 20
+"""As many heartbeat frames cost what a device costs until it is connected, and what a message does."""
+
 
 class SweepFailed(Exception):
     """Cells that gave no result; ``failures`` has them. All others are kept."""
@@ -228,7 +231,7 @@ def run_plan(
     found = {} if folder is None else _kept(laid, folder, note)
     kept = len(found)
     tasks = list({c.key: (c, laid.mapping(c)) for c in laid.cells if c.key not in found}.values())
-    # The longest first, so that no worker is left with a long one while the others have nothing to do.
+    # The dearest first, so that no worker is left with a long one while the others have nothing to do.
     tasks.sort(key=lambda task: -_effort(laid.experiments[task[0].combination]))
     failures: list[tuple[str, CellError]] = []
     died = 0
@@ -307,7 +310,13 @@ def _tree(experiment: str | PathLike[str] | Mapping[str, Any]) -> Located:
 
 
 def _effort(experiment: Experiment) -> int:
-    return experiment.population.devices * experiment.duration_us
+    """What a run costs, in about as many frames; for the order in which cells are run, and nothing else."""
+    beats = 1_000 * experiment.relay.heartbeat.interval_ms
+    gap = experiment.workload.messages.gap
+    each = _FRAMES_TO_CONNECT + 2 * experiment.duration_us // beats
+    if gap is not None:
+        each += _FRAMES_A_MESSAGE * experiment.duration_us // max(gap.quantile(0.5), 1)
+    return experiment.population.devices * each
 
 
 def _kept(laid: Plan, folder: Path, note: Callable[[str], None]) -> dict[str, CellResult]:

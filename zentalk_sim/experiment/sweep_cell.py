@@ -85,6 +85,19 @@ def code_fingerprint() -> str:
     return f"{zentalk_sim.__version__}+{found.hexdigest()} {language} {libraries}"
 
 
+def get_ready() -> None:
+    """Load what ``run_cell`` needs and have the schema of experiments worked out, so that children of this process
+    find it done.
+    """
+    from zentalk_sim.experiment import runner as runner
+    from zentalk_sim.experiment.loader import from_mapping
+    from zentalk_sim.report import summary as summary
+    from zentalk_sim.trace import tables as tables
+
+    from_mapping({"name": "ready"})
+    code_fingerprint()
+
+
 def run_cell(mapping: Mapping[str, Any]) -> CellResult:
     """Run a resolved experiment in this process, without tables or folder. Whatever it raises is a fault of ours."""
     from zentalk_sim.experiment.loader import from_mapping

@@ -79,15 +79,12 @@ class _Forking:
     """Each cell in a child."""
 
     def __init__(self) -> None:
+        from zentalk_sim.experiment.sweep_cell import get_ready
         from zentalk_sim.experiment.sweep_forks import Lines, forked_cell
 
         self._lines = Lines(sys.stdin.fileno())
         self._forked_cell = forked_cell
-        # What every cell needs is imported before the first is asked for, and once for all of them.
-        from zentalk_sim.experiment import runner as runner
-        from zentalk_sim.experiment.sweep_cell import code_fingerprint
-
-        code_fingerprint()
+        get_ready()
 
     def next_answer(self) -> bytes | None:
         line = self._lines.next_line()
