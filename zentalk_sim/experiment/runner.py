@@ -69,10 +69,9 @@ def run_experiment(
 ) -> RunOutcome:
     """Run an experiment and write its folder (``out``, or ``default_folder``).
 
-    ``trace`` is none, sample or full; ``progress`` keeps a line on stderr; ``world_of`` makes the world;
-    ``drawers`` help with the pictures. Raises OtherRun where the folder holds something else, OSError where it cannot be
-    written. An interrupted run leaves its
-    tables with what was found up to then, and no summary.
+    ``trace`` is none, sample or full; ``progress`` keeps a line on stderr; ``world_of`` makes the world; ``drawers``
+    help with the pictures. Raises OtherRun where the folder holds something else, OSError where it cannot be written.
+    An interrupted run leaves its tables with what was found up to then, and no summary.
     """
     folder = out if out is not None else default_folder(experiment)
     prepare(folder, experiment)

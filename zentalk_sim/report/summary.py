@@ -199,7 +199,7 @@ def figure(value: Any) -> str:
         return f"{value:,}"
     if value == 0:
         return "0"
-    if abs(value) >= 1000:
+    if abs(value) >= 999.95:
         return f"{value:,.0f}"
     return f"{value:.4g}"
 
