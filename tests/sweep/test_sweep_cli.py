@@ -147,7 +147,7 @@ def test_an_unfinished_sweep_and_folders_of_something_else_are_told_as_what_they
     assert (told.code, told.out) == (2, "")
     assert told.err == "begun: a sweep that is not finished; run it again, it goes on where it was stopped\n"
     told = tell("run", "small.yaml", "--out", "begun")
-    assert (told.code, told.err) == (2, "begun: holds a sweep, not a run; give another --out\n")
+    assert (told.code, told.err) == (2, "begun: holds a sweep, not a run; give another --out, or remove it\n")
     assert [path.name for path in (tmp_path / "begun").iterdir()] == ["sweep.json"]
     (tmp_path / "notes.txt").touch()
     told = tell("sweep", "small.yaml", "--seeds", "1", "--out", ".")
