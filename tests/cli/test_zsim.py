@@ -171,12 +171,23 @@ def test_a_run_must_not_take_the_place_of_another_experiments(tell, here: Path) 
     assert tell(*asked, "--trace", "full").code == 0
     before = {path.name: path.read_bytes() for path in (here / "out").iterdir()}
     assert {"trace.jsonl", "summary.json"} <= set(before)
-    told = tell(*asked, "--seed", "8", "-S", "population.devices=5")
+    told = tell(*asked, "-S", "name=other")
     assert told.code == 2
-    differs = "differs in population.devices, seed"
+    differs = "differs in name"
     assert told.err == f"out: holds a run of another experiment ({differs}); give another --out, or remove it\n"
     assert {path.name: path.read_bytes() for path in (here / "out").iterdir()} == before
-    assert tell(*asked).code == 0, "the same experiment again, less of it kept"
+    told = tell(*asked)
+    assert (told.code, told.err) == (0, ""), "the same experiment again, less of it kept"
+
+
+def test_a_run_in_place_of_the_same_experiments_with_other_settings_must_say_so(tell, here: Path) -> None:  # type: ignore[no-untyped-def]
+    (here / "small.yaml").write_text(SMALL)
+    asked = ("run", "small.yaml", "--no-plots", "--out", "out")
+    assert tell(*asked).code == 0
+    told = tell(*asked, "--seed", "8", "-S", "population.devices=5")
+    differs = "population.devices, seed"
+    assert told.code == 0
+    assert told.err == f"note: out: took the place of a run of this experiment with other settings ({differs})\n"
 
 
 def test_report_of_a_folder_that_is_no_run_is_told(tell, here: Path) -> None:  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ import pytest
 
 from zentalk_sim.experiment import writer
 from zentalk_sim.experiment.loader import from_mapping
-from zentalk_sim.experiment.run_folder import OtherRun, prepare
+from zentalk_sim.experiment.run_folder import OtherRun, prepare, replaced_note
 from zentalk_sim.experiment.schema import Experiment
 
 
@@ -32,7 +32,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def test_the_same_experiment_must_take_its_own_folder_again(folder: Path) -> None:
-    prepare(folder, small())
+    assert prepare(folder, small()) == []
     assert not (folder / "summary.json").exists()
     prepare(folder, small(measure={"trace": "full"}, plots=False))
     assert (folder / "experiment.yaml").read_text() == writer.to_yaml(small(measure={"trace": "full"}, plots=False))
@@ -47,16 +47,33 @@ def test_the_same_experiment_must_be_known_however_its_file_is_written(folder: P
     ("changes", "where"),
     [
         ({"seed": 9}, "seed"),
-        ({"name": "other"}, "name"),
         ({"relay": {"limits": {"typing": "off"}}}, "relay.limits.typing"),
         ({"seed": 9, "duration": "20s"}, "duration, seed"),
     ],
 )
-def test_another_experiments_run_must_be_left_as_it_is(folder: Path, changes: dict[str, Any], where: str) -> None:
+def test_this_experiments_run_of_other_settings_must_give_way_and_be_told(
+    folder: Path, changes: dict[str, Any], where: str
+) -> None:
+    paths = prepare(folder, small(**changes))
+    assert replaced_note(folder, paths).endswith(
+        f"run: took the place of a run of this experiment with other settings ({where})"
+    )
+    assert not (folder / "summary.json").exists()
+    assert (folder / "experiment.yaml").read_text() == writer.to_yaml(small(**changes))
+
+
+def test_another_experiments_run_must_be_left_as_it_is(folder: Path) -> None:
     before = contents(folder)
-    with pytest.raises(OtherRun, match=rf"run: holds a run of another experiment \(differs in {where}\); give another"):
-        prepare(folder, small(**changes))
+    with pytest.raises(OtherRun, match=r"run: holds a run of another experiment \(differs in name\); give another"):
+        prepare(folder, small(name="other"))
     assert contents(folder) == before
+
+
+def test_a_live_run_of_other_settings_must_be_left_as_it_is(folder: Path) -> None:
+    (folder / "live.json").write_text("{}")
+    with pytest.raises(OtherRun, match=r"differs in seed"):
+        prepare(folder, small(seed=9), is_live=True)
+    assert (folder / "summary.json").read_text() == "of the first"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def _() -> list[Patch]:
 @bug("other content under an old id")
 def _() -> list[Patch]:
     """An id accepted before is acknowledged whatever it comes with."""
-    return [(messages, "content_hash", lambda payload, conversation: b"")]
+    return [(messages, "content_hash", lambda *_: b"")]
 
 
 @bug("MAC not checked")

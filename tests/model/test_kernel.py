@@ -87,6 +87,13 @@ def test_scheduling_in_the_past_must_raise(kernel: Kernel) -> None:
         kernel.call_at(999_999, print)
 
 
+def test_a_part_of_a_microsecond_must_be_refused_not_cut_off(kernel: Kernel) -> None:
+    with pytest.raises(ValueError, match=r"0\.5 µs: this clock counts whole microseconds"):
+        kernel.timeout(0.5)
+    kernel.timeout(2.0)
+    assert kernel.peek() == kernel.now + 2
+
+
 def test_a_failing_process_must_not_pass_unseen(kernel: Kernel) -> None:
     def broken() -> Generator[Any, Any, None]:
         yield kernel.timeout(5)

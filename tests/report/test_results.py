@@ -298,7 +298,7 @@ class TestPrintedTable:
     def test_figures_have_four_digits_and_marked_thousands(self) -> None:
         values = [None, 0, 0.0, 12, 1_234_567, 0.123456, 12.3456, 999.95, 12345.6, "text", True]
         assert [figure(value) for value in values] == (
-            ["–", "0", "0", "12", "1,234,567", "0.1235", "12.35", "1000", "12,346", "text", "True"]
+            ["–", "0", "0", "12", "1,234,567", "0.1235", "12.35", "1,000", "12,346", "text", "True"]
         )
 
 

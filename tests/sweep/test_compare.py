@@ -11,7 +11,8 @@ import pytest
 
 from tests.sweep.sweep_support import SMALL
 from zentalk_sim.experiment import loader, sweep
-from zentalk_sim.experiment.compare import CompareError, Group, Pair, compare, compare_groups
+from zentalk_sim.experiment.compare import Pair, compare, compare_groups
+from zentalk_sim.experiment.compare_sets import CompareError, Group
 from zentalk_sim.experiment.runner import run_experiment
 from zentalk_sim.protocol.streams import Streams
 from zentalk_sim.report import RunFolderError
@@ -139,6 +140,21 @@ def test_the_columns_are_as_wide_as_their_widest_cell_and_stand_apart() -> None:
     assert len({len(row) for row in rows}) == 1
 
 
+def test_figures_from_a_thousand_on_must_be_rounded_as_everywhere_else() -> None:
+    from zentalk_sim.report.sweep_statistics import Interval
+    from zentalk_sim.report.sweep_table import text
+
+    assert text(Interval(6, 1999.7, 1000.5001, 123456.9)) == "2,000 [1,001, 123,457]"
+    assert text(Interval(1, 1999.7, None, None)) == "2,000"
+    assert text(Interval(2, 999.96, 999.94, 1000.4)) == "1,000 [999.9, 1,000]"
+    sides = [
+        Group(label=x, parameters={}, seeds=[1, 2], values={"messages.sent": values}, metrics=[])
+        for x, values in (("a", [1.0, 1.0]), ("b", [1999.7, 1999.9]))
+    ]
+    row = next(line for line in comparison_table([compare_groups(*sides)]).splitlines() if "messages sent" in line)
+    assert re.split(r" {2,}", row.strip())[2:4] == ["2,000 [2,000, 2,000]", "2,000 [2,000, 2,000]"]
+
+
 def test_runs_of_one_kind_are_hardly_ever_called_different() -> None:
     """40 pairs of sets from one distribution, ten measures each: a verdict of a difference in at most 5 pairs."""
     wrong = 0
@@ -190,12 +206,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def labels(root: Path, *names: str) -> list[tuple[str, str]]:
-    pairs = compare([root / name for name in names])
+    pairs = compare([root / name for name in names]).pairs
     return [tuple(g.label.removeprefix(f"{root}/") for g in (p.baseline, p.other)) for p in pairs]  # type: ignore[misc]
 
 
 def test_runs_of_one_experiment_are_pooled(folders: Path) -> None:
-    pairs = compare([folders / "a1", folders / "a2", folders / "b1"])
+    pairs = compare([folders / "a1", folders / "a2", folders / "b1"]).pairs
     assert [(pair.baseline.seeds, pair.other.seeds) for pair in pairs] == [([1, 2], [1])]
     assert pairs[0].baseline.label.endswith("a1 and 1 more of small")
 
@@ -219,7 +235,7 @@ def test_a_single_set_is_compared_with_every_combination(folders: Path) -> None:
 
 def test_what_differs_in_what_was_run_is_told(folders: Path) -> None:
     def told(*names: str) -> list[list[tuple[str, Any, Any]] | None]:
-        pairs = compare([folders / name for name in names])
+        pairs = compare([folders / name for name in names]).pairs
         return [
             None if pair.differences is None else [(d.path, d.baseline, d.other) for d in pair.differences]
             for pair in pairs
@@ -231,8 +247,10 @@ def test_what_differs_in_what_was_run_is_told(folders: Path) -> None:
     assert told("grid", "shifted") == [[]]
     assert told("one", "longer") == [[("duration", "20s", "25s")]]
     assert told("longer", "b1") == [[("duration", "25s", "20s"), ("population.devices", 10, 12)]]
-    assert "\n   duration  A 20s, B 25s\n" in comparison_table(compare([folders / "one", folders / "longer"]))
-    assert "\n   the same experiment on both sides\n" in comparison_table(compare([folders / "a1", folders / "a2"]))
+    assert "\n   duration  A 20s, B 25s\n" in comparison_table(compare([folders / "one", folders / "longer"]).pairs)
+    assert "\n   the same experiment on both sides\n" in comparison_table(
+        compare([folders / "a1", folders / "a2"]).pairs
+    )
 
 
 def test_of_many_differences_the_first_are_shown_and_all_are_in_the_json() -> None:
@@ -253,7 +271,7 @@ def test_a_folder_whose_experiment_this_version_cannot_read_is_compared_all_the_
 ) -> None:
     shutil.copytree(folders / "longer", tmp_path / "old")
     (tmp_path / "old/experiment.yaml").write_text("gone: 1\n")
-    (pair,) = compare([folders / "one", tmp_path / "old"])
+    (pair,) = compare([folders / "one", tmp_path / "old"]).pairs
     assert pair.comparisons
     assert pair.differences is None
 
@@ -262,9 +280,16 @@ def test_the_same_run_on_both_sides_is_told_and_nothing_else_is_refused(folders:
     for names in (("a1", "one"), ("one", "a2"), ("a1", "a2", "one")):
         with pytest.raises(CompareError, match=r"seed [12] is the same run in both; give runs of other seeds"):
             compare([folders / name for name in names])
-    pairs = compare([folders / "one", folders / "grid"])
+    pairs = compare([folders / "one", folders / "grid"]).pairs
     assert [pair.shared for pair in pairs] == [[1, 2], []]
-    assert "\n   seeds 1-2: the same runs in A and B, which tell nothing\n" in comparison_table(pairs)
+    told = comparison_table(pairs)
+    assert (
+        "\n   seeds 1-2: the same runs in A and B, which tell nothing\n\n"
+        "Nothing to compare: give runs of other seeds or of another experiment.\n"
+    ) in told
+    assert told.endswith(
+        "\nIn short, 2 comparisons; B is\n  nodes=1  the same runs\n  nodes=2  too few seeds to tell\n"
+    )
 
 
 def test_a_file_in_place_of_a_folder_is_told_as_such(folders: Path) -> None:
@@ -274,7 +299,7 @@ def test_a_file_in_place_of_a_folder_is_told_as_such(folders: Path) -> None:
 
 def test_what_cannot_be_compared_is_refused(folders: Path) -> None:
     with pytest.raises(CompareError, match="no combination of parameters is in both"):
-        compare([folders / "grid", folders / "other"])
+        compare([folders / "shifted", folders / "other"])
     with pytest.raises(CompareError, match="nothing to compare it with"):
         compare([folders / "one"])
     with pytest.raises(CompareError, match="nothing to compare it with"):

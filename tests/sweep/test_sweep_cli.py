@@ -110,7 +110,8 @@ def test_a_scheduler_without_dask_is_told_what_to_install(tell, monkeypatch: pyt
     assert told.err == ("--scheduler needs dask.distributed, which is not installed; pip install 'zentalk-sim[dask]'\n")
 
 
-def test_ctrl_c_keeps_what_is_done_and_ends_within_a_second(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_keep_what_is_done_and_end_within_a_second(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(FILE)
     arguments = ["sweep", "small.yaml", "--seeds", "1-3000", "--workers", "2", "--out", "out"]
     with subprocess.Popen(
@@ -128,7 +129,7 @@ def test_ctrl_c_keeps_what_is_done_and_ends_within_a_second(tmp_path: Path) -> N
             assert time.monotonic() < deadline
             time.sleep(0.02)
         began = time.monotonic()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=10)
         took = time.monotonic() - began
     assert process.returncode == 130
@@ -137,6 +138,21 @@ def test_ctrl_c_keeps_what_is_done_and_ends_within_a_second(tmp_path: Path) -> N
     kept = len(list(cells.glob("*.json")))
     assert err.splitlines()[0] == f"{kept} of 3000 cells are kept in out; the same command goes on from there"
     assert list(cells.glob(".*")) == []
+
+
+def test_an_unfinished_sweep_and_folders_of_something_else_are_told_as_what_they_are(tell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "sweep.json").write_text('{"zentalk_sweep": 1, "identity": {}, "meta": null}')
+    told = tell("report", "begun")
+    assert (told.code, told.out) == (2, "")
+    assert told.err == "begun: a sweep that is not finished; run it again, it goes on where it was stopped\n"
+    told = tell("run", "small.yaml", "--out", "begun")
+    assert (told.code, told.err) == (2, "begun: holds a sweep, not a run; give another --out, or remove it\n")
+    assert [path.name for path in (tmp_path / "begun").iterdir()] == ["sweep.json"]
+    (tmp_path / "notes.txt").touch()
+    told = tell("sweep", "small.yaml", "--seeds", "1", "--out", ".")
+    assert told.code == 2
+    assert told.err.startswith(".: holds other things than a sweep (begun, notes.txt, small.yaml); give a new or empty")
 
 
 def test_comparing_says_what_differs_and_what_cannot_be_told(tell) -> None:  # type: ignore[no-untyped-def]

@@ -20,7 +20,7 @@ from zentalk_sim.experiment.sweep_grid import (
     take_section,
 )
 from zentalk_sim.files import yaml
-from zentalk_sim.files.yaml import FileFaults
+from zentalk_sim.files.yaml import Fault, FileFaults
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,8 @@ def test_an_axis_has_its_values_as_texts_and_as_data() -> None:
         ("relay.nodes=2,2", "`2` stands twice"),
         ("relay.nodes=2,,4", "is empty"),
         ("seed=1,2", "given by --seeds"),
-        ("name=a,b", "names the sweep's folder"),
+        ("name=a,b", "names the sweep's folder and cannot vary; change it in the file"),
+        ("sweep.seeds=1,2", "`sweep` itself cannot vary"),
         ("relay.nodes=[1", "the value cannot be read"),
     ],
 )
@@ -91,10 +92,14 @@ def test_the_last_axis_varies_fastest() -> None:
 def test_the_command_takes_the_place_of_the_file() -> None:
     section = take_section(yaml.parse("sweep: {seeds: 1-3, vary: {relay.nodes: [1, 2], warm_up: [0s, 5s]}}", "f"))
     assert section.seeds == "1-3"
-    found = merged(section.axes, [parse_axis("relay.nodes=4")])
+    faults: list[Fault] = []
+    found = merged(section.axes, [parse_axis("relay.nodes=4")], faults)
     assert [(axis.path, axis.texts) for axis in found] == [("relay.nodes", ("4",)), ("warm_up", ("0s", "5s"))]
-    with pytest.raises(FileFaults, match="given twice"):
-        merged([], [parse_axis("a=1"), parse_axis("a=2")])
+    assert faults == []
+    merged([], [parse_axis("a=1"), parse_axis("a=2")], faults)
+    assert [str(fault) for fault in faults] == [
+        "-S a: is given twice; say all its values in one -S, with commas between"
+    ]
 
 
 def test_every_fault_of_the_sweep_section_is_told_with_its_place() -> None:
@@ -128,6 +133,56 @@ def test_a_fault_of_a_value_is_told_where_the_file_has_it_whichever_command_asks
         assert capfd.readouterr().err == told
     with pytest.raises(FileFaults, match=r"^vary nope\.x: unknown key `nope`$"):
         sweep.plan(SMALL, seeds="1", vary={"nope.x": [3, 4]})
+
+
+@pytest.mark.parametrize("command", ["sweep", "validate", "run"])
+def test_every_fault_of_file_and_sweep_must_be_told_at_once_whichever_command_asks(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from zentalk_sim.cli import errors, zsim
+
+    path = tmp_path / "w.yaml"
+    path.write_text("name: w\nwrokload: 1\nsweep: {seeds: x, vary: {relay.nodes: 3}}\npopulation: {devices: -1}\n")
+    assert errors.run(zsim, [command, str(path)], "zsim") == 2
+    told = capfd.readouterr().err.splitlines()
+    assert [line.removeprefix(f"{path}:")[:4] for line in told] == ["2:1:", "3:16", "3:39", "4:23"]
+
+
+def test_what_a_sweep_varies_must_be_told_with_the_other_faults_of_the_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from zentalk_sim.cli import errors, zsim
+
+    path = tmp_path / "w.yaml"
+    path.write_text("name: w\nwrokload: 1\nsweep: {seeds: 1-2, vary: {relay.nods: [3, 4], name: [a, b]}}\n")
+    for command in ("sweep", "validate"):
+        assert errors.run(zsim, [command, str(path)], "zsim") == 2
+        told = capfd.readouterr().err
+        assert sorted(told.splitlines()) == [
+            f"{path}:2:1: unknown key `wrokload`; did you mean `workload`?",
+            f"{path}:3:28: unknown key `nods` in `relay`; did you mean `nodes`?",
+            f"{path}:3:48: `name` names the sweep's folder and cannot vary; change it in the file",
+        ]
+
+
+def test_every_fault_of_the_options_must_be_told_at_once() -> None:
+    def told(**asked: Any) -> list[str]:
+        with pytest.raises(FileFaults) as found:
+            sweep.plan(SMALL, **asked)
+        return str(found.value).splitlines()
+
+    lines = told(seeds="a", settings=["relay.nodes=x", "foo=1,2", "=3", "warm_up=1s", "warm_up=2s"], vary={"b": 3})
+    assert [line.partition(": ")[0] for line in lines] == [
+        "-S =3",
+        "vary b",
+        "-S warm_up",
+        "--seeds",
+        "-S foo=1",
+        "-S relay.nodes=x",
+        "-S foo=2",
+    ]
+    lines = told(seeds="1-60000", settings=["relay.nodes=1,2", "foo=1"])
+    assert lines == ["sweep: has 120,000 cells; at most 100,000 are run at once", "-S foo=1: unknown key `foo`"]
 
 
 def test_a_file_that_sweeps_users_does_not_keep_its_devices() -> None:

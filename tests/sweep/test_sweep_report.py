@@ -76,3 +76,41 @@ def test_the_page_has_everything_inside_and_escapes_what_it_is_told(study: Sweep
     assert "&lt;script&gt;" in page
     assert "zsim sweep &lt;x&gt;" in page
     assert "too narrow for a 95 % interval: they hold the true median in 75 % of such sweeps. Run 6 seeds" in page
+
+
+def test_a_single_seed_is_called_so_and_what_is_fixed_stands_in_the_head() -> None:
+    from zentalk_sim.report.sweep_html import render
+
+    bounds = {"connections.attempted": ["<= 20"], "messages.failed": ["== 0"]}
+    small = {**SMALL, "thresholds": bounds}
+    one = sweep.run(small, seeds="7", settings=["duration=11s", "faults=[]"], workers=0)
+    lines = str(one).splitlines()
+    assert lines[:2] == ["small · 1 cell: seed 7", "in all: duration=11s, faults=[]"]
+    assert "All thresholds and checks held in the one cell" in lines
+    assert sum(line.startswith("  seed 7 ") for line in lines) >= 3
+    assert repr(one) == "<Sweep small, 1 cell: seed 7>"
+    page = render(one, {}, [])
+    assert "1 cell: seed 7 · 11 s simulated</p>" in page
+    assert "✓ All thresholds and checks held</p>" in page
+    assert "seeds" not in str(one)
+    assert "all seeds" not in page
+    grid = sweep.run(small, seeds="1-2", settings=["duration=11s,12s", "population.devices=10,30"], workers=0)
+    assert str(grid).startswith("small · 8 cells: 4 combinations × seeds 1-2\n\n")
+    page = render(grid, {}, [])
+    assert "8 cells: 4 combinations × seeds 1-2 · 11 s simulated in the first</p>" in page
+    assert "✗ 1 of 3 thresholds and checks broken, in 4 of 8 cells</p>" in page
+
+
+def test_a_picture_says_itself_what_its_bars_are_and_no_bar_hides_a_run(study: Sweep) -> None:
+    from zentalk_sim.report import style
+    from zentalk_sim.report.sweep_plots import draw_metric
+
+    with style.house_style():
+        figure, _ = draw_metric(study, "delivery_latency_ms")
+    bars = "median over the seeds; bars: least and greatest of 3 runs, 75 % sure; faint dots: the runs"
+    assert [text.get_text() for text in figure.texts] == [f"small · seeds 1-3 · {bars}"]
+    axes = figure.axes[0]
+    dots = [line for line in axes.lines if line.get_alpha()]
+    assert len(dots) == 4
+    bar_at = axes.transData.transform((dots[0].get_xdata()[0], 1.0))[0]
+    assert dots[0].get_transform().transform((dots[0].get_xdata()[0], 1.0))[0] < bar_at - 5

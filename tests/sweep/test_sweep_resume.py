@@ -11,9 +11,10 @@ import pytest
 
 from tests.sweep.sweep_support import AXES, SMALL, Counting
 from zentalk_sim.experiment import sweep, sweep_cell
-from zentalk_sim.experiment.sweep import OtherSweep, SweepFailed, plan, run_plan
+from zentalk_sim.experiment.sweep import SweepFailed, plan, run_plan
 from zentalk_sim.experiment.sweep_cell import Cell, CellError, read_cell
 from zentalk_sim.experiment.sweep_engines import Outcome, Task, in_process
+from zentalk_sim.experiment.sweep_folder import OtherSweep
 from zentalk_sim.report import RunFolderError, load
 from zentalk_sim.report.sweep_results import Sweep
 
@@ -40,19 +41,6 @@ def test_more_seeds_and_values_run_only_what_is_new(tmp_path: Path) -> None:
     assert engine.ran == 5
     assert len(outcome.sweep.cells) == 9
     assert run_plan(plan(SMALL, seeds="2", settings=["population.devices=4,6"]), Counting(0), folder=tmp_path).ran == 0
-
-
-def test_a_changed_experiment_is_refused_with_what_changed(tmp_path: Path) -> None:
-    run_plan(plan(SMALL, seeds="1"), in_process, folder=tmp_path)
-    before = (tmp_path / "sweep.parquet").read_bytes()
-    changed = {**SMALL, "duration": "15s", "population": {**SMALL["population"], "devices": 9}}
-    with pytest.raises(OtherSweep, match=r"differs in duration, population\.devices\); give another --out"):
-        run_plan(plan(changed, seeds="1"), in_process, folder=tmp_path)
-    with pytest.raises(OtherSweep, match=r"differs in settings"):
-        run_plan(plan(SMALL, seeds="1", settings=["warm_up=1s"]), in_process, folder=tmp_path)
-    with pytest.raises(OtherSweep, match=r"differs in varies"):
-        run_plan(plan(SMALL, seeds="1", settings=["relay.nodes=1,2"]), in_process, folder=tmp_path)
-    assert (tmp_path / "sweep.parquet").read_bytes() == before
 
 
 def test_cells_of_another_version_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,3 +109,42 @@ def test_a_cell_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> N
     engine = Counting()
     run_plan(laid, engine, folder=tmp_path)
     assert engine.ran == 1
+
+
+def test_a_changed_experiment_is_refused_with_what_changed(tmp_path: Path) -> None:
+    run_plan(plan(SMALL, seeds="1"), in_process, folder=tmp_path)
+    before = (tmp_path / "sweep.parquet").read_bytes()
+    changed = {**SMALL, "duration": "15s", "population": {**SMALL["population"], "devices": 9}}
+    told = r"\(duration: 20s there, 15s here; population\.devices: 10 there, 9 here\); give another --out"
+    with pytest.raises(OtherSweep, match=told):
+        run_plan(plan(changed, seeds="1"), in_process, folder=tmp_path)
+    with pytest.raises(OtherSweep, match=r"\(-S warm_up: – there, 1s here\)"):
+        run_plan(plan(SMALL, seeds="1", settings=["warm_up=1s"]), in_process, folder=tmp_path)
+    with pytest.raises(OtherSweep, match=r"\(what varies: nothing there, relay\.nodes here\)"):
+        run_plan(plan(SMALL, seeds="1", settings=["relay.nodes=1,2"]), in_process, folder=tmp_path)
+    assert (tmp_path / "sweep.parquet").read_bytes() == before
+
+
+def test_a_folder_of_other_things_is_no_place_for_a_sweep_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "1-3f9a0c").mkdir()
+    for name in ("notes.txt", "a", "b"):
+        (tmp_path / name).touch()
+    told = r"holds other things than a sweep \(1-3f9a0c, a, b and 1 more\); give a new or empty folder, such as --out"
+    with pytest.raises(OtherSweep, match=told):
+        run_plan(plan(SMALL, seeds="1"), Counting(0), folder=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1-3f9a0c", "a", "b", "notes.txt"]
+
+
+def test_an_empty_folder_and_one_that_a_killed_sweep_has_begun_are_taken(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").touch()
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "experiment.yaml").write_text("name: sma")
+    assert run_plan(plan(SMALL, seeds="1"), in_process, folder=tmp_path).ran == 1
+    assert load(tmp_path).summary["cells"] == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_damaged_description_of_a_sweep_is_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(OtherSweep, match=r"sweep\.json: cannot be read: .*; remove the folder or give another --out"):
+        run_plan(plan(SMALL, seeds="1"), Counting(0), folder=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import comb
 
 import pytest
@@ -11,13 +12,17 @@ from hypothesis import strategies as st
 from zentalk_sim.protocol.streams import Streams
 from zentalk_sim.report.sweep_statistics import (
     ENOUGH,
+    MAX_EXACT_PAIRS,
     Interval,
     coverage,
     discoveries,
     interval_words,
     median_interval,
+    paired_ratio,
     rank_sum_p,
     ratio_interval,
+    signed_rank_p,
+    signed_ranks,
 )
 
 
@@ -142,6 +147,46 @@ def test_the_test_calls_equal_sets_different_about_as_often_as_it_says() -> None
     """300 pairs of seven draws from one distribution: p ≤ 0.05 in 1 to 8 % of them."""
     called = sum(rank_sum_p(draws(f"a/{i}", 7), draws(f"b/{i}", 7)) <= 0.05 for i in range(300))
     assert 3 <= called <= 24
+
+
+def test_the_signed_rank_test_against_tables() -> None:
+    """n = 8 with rank sums 4 and 32: of 256 signs 18 are as far apart (2 · 9); the table's 5 % bound is 3."""
+    pairs = [(0.0, d) for d in (-4.0, 1.0, 2.0, 3.0, 5.0, 6.0, 7.0, 8.0)]
+    assert signed_rank_p(pairs) == pytest.approx(2 * 7 / 256)
+    assert signed_rank_p([(d, 0.0) for _, d in pairs]) == pytest.approx(2 * 7 / 256)
+    for n in (1, 5, 6, 12):
+        assert signed_rank_p([(0.0, 1.0 + i) for i in range(n)]) == pytest.approx(2 ** (1 - n))
+    assert sum(signed_ranks(pairs)) == 2 * (36 - 2 * 4)
+
+
+def test_pairs_without_a_difference_say_nothing_and_ties_stand_at_their_mean_rank() -> None:
+    assert signed_rank_p([]) == signed_rank_p([(1.0, 1.0)] * 9) == 1.0
+    assert signed_rank_p([(3.0, 3.0), *[(0.0, 1.0 + i) for i in range(6)]]) == pytest.approx(2 / 2**6)
+    # 0.3 - 0.2 and 0.2 - 0.1 are not the same in binary; ranks 1.5, 1.5, 3, doubled.
+    assert sorted(signed_ranks([(0.2, 0.3), (0.2, 0.1), (0.0, 0.5)])) == [-3, 3, 6]
+
+
+@given(st.lists(st.integers(-6, 6).filter(bool), min_size=1, max_size=9))
+def test_the_signed_rank_test_counts_all_signs(differences: list[int]) -> None:
+    ranks = [abs(rank) for rank in signed_ranks([(0.0, float(d)) for d in differences])]
+    seen = abs(sum(rank if d > 0 else -rank for rank, d in zip(ranks, differences, strict=True)))
+    signs = list(product((1, -1), repeat=len(ranks)))
+    extreme = sum(abs(sum(s * r for s, r in zip(choice, ranks, strict=True))) >= seen for choice in signs)
+    assert signed_rank_p([(0.0, float(d)) for d in differences]) == pytest.approx(extreme / len(signs))
+
+
+def test_beyond_the_exact_the_normal_distribution_agrees() -> None:
+    x = draws("many", MAX_EXACT_PAIRS + 1)
+    pairs = [(0.0, value - 0.45) for value in x]
+    exact, drawn = signed_rank_p(pairs[:-1]), signed_rank_p(pairs)
+    assert 0.0001 < exact < 0.5
+    assert drawn == pytest.approx(exact, rel=0.2)
+
+
+def test_the_ratio_of_pairs_is_the_median_of_theirs() -> None:
+    assert paired_ratio([(1.0, 2.0), (10.0, 30.0), (100.0, 100.0)]) == (2.0, 1.0, 3.0)
+    assert paired_ratio([(1.0, 2.0), (0.0, 1.0)]) == paired_ratio([]) == (None, None, None)
+    assert paired_ratio([(2.0, 3.0)]) == (1.5, None, None)
 
 
 def test_benjamini_and_hochberg() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,14 @@ from tests.sweep.sweep_support import AXES, SMALL
 from zentalk_sim.experiment import sweep_engines, sweep_worker
 from zentalk_sim.experiment.sweep import SweepFailed, plan, run_plan
 from zentalk_sim.experiment.sweep_cell import Cell, CellError, CellResult
-from zentalk_sim.experiment.sweep_engines import LocalProcesses, Outcome, Task, in_process, worker_environment
+from zentalk_sim.experiment.sweep_engines import (
+    LocalProcesses,
+    Outcome,
+    Task,
+    WorkerDied,
+    in_process,
+    worker_environment,
+)
 from zentalk_sim.model.compiled import SWITCH
 from zentalk_sim.report.sweep_results import Sweep
 
@@ -88,27 +96,6 @@ def test_processes_give_the_same_table_byte_for_byte(study: Sweep, tmp_path: Pat
             os.kill(pid, 0)
 
 
-def test_a_killed_worker_costs_nothing_but_time() -> None:
-    laid = plan(SMALL, seeds="1-3", settings=["population.devices=40"])
-    engine = LocalProcesses(1)
-    outcomes = engine([(cell, laid.mapping(cell)) for cell in laid.cells])
-    found = dict([next(outcomes)])
-    os.kill(engine.pids[0], signal.SIGKILL)
-    found.update(outcomes)
-    assert len(engine.pids) == 2
-    expected = dict(in_process([(cell, laid.mapping(cell)) for cell in laid.cells]))
-    digests = {cell.seed: result.summary["digest"] for cell, result in found.items()}  # type: ignore[union-attr]
-    assert digests == {cell.seed: result.summary["digest"] for cell, result in expected.items()}  # type: ignore[union-attr]
-
-
-def test_a_cell_at_which_every_worker_dies_is_given_up_and_the_rest_is_kept() -> None:
-    engine = LocalProcesses(1)
-    engine.command = [sys.executable, "-c", "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 9)"]
-    with pytest.raises(SweepFailed, match=r"seed 1: 3 workers died at it, the last by SIGKILL \(out of memory\?\)"):
-        run_plan(plan(SMALL, seeds="1"), engine)
-    assert len(engine.pids) == 3
-
-
 def test_an_error_in_a_worker_comes_back_as_words() -> None:
     laid = plan(SMALL, seeds="1")
     broken: dict[str, Any] = {**laid.mapping(laid.cells[0]), "duration": "no"}
@@ -162,3 +149,50 @@ def test_the_dearest_cells_must_be_run_first_and_stand_in_the_table_as_asked(set
     outcome = run_plan(laid, noting)
     assert ran == [1, 1, 2, 2, 0, 0]
     assert outcome.sweep.meta.combinations == laid.parameters
+
+
+def test_a_killed_worker_costs_nothing_but_time_and_is_told() -> None:
+    laid = plan(SMALL, seeds="1-3", settings=["population.devices=40"])
+    engine = LocalProcesses(1)
+    outcomes = engine([(cell, laid.mapping(cell)) for cell in laid.cells])
+    found = dict([next(outcomes)])
+    os.kill(engine.pids[0], signal.SIGKILL)
+    told = list(outcomes)
+    deaths = [outcome for outcome in told if isinstance(outcome[1], WorkerDied)]
+    assert [(cell.seed, died.message) for cell, died in deaths] == [  # type: ignore[union-attr]
+        (2, "a worker died by SIGKILL (out of memory?); another repeats the run")
+    ]
+    found.update(told)
+    assert len(engine.pids) == 2
+    expected = dict(in_process([(cell, laid.mapping(cell)) for cell in laid.cells]))
+    digests = {cell.seed: result.summary["digest"] for cell, result in found.items()}  # type: ignore[union-attr]
+    assert digests == {cell.seed: result.summary["digest"] for cell, result in expected.items()}  # type: ignore[union-attr]
+
+
+def test_deaths_of_workers_are_noted_with_their_cell_and_counted_in_the_manifest(tmp_path: Path) -> None:
+    def mortal(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+        for cell, result in in_process(tasks):
+            if cell.seed == 2:
+                yield cell, WorkerDied("a worker died by SIGKILL; another repeats the run")
+            yield cell, result
+
+    told: list[str] = []
+    laid = plan(SMALL, seeds="1-2", settings=["relay.nodes=1,2"])
+    outcome = run_plan(laid, mortal, folder=tmp_path, note=told.append)
+    words = "a worker died by SIGKILL; another repeats the run"
+    assert sorted(told) == [f"relay.nodes=1, seed 2: {words}", f"relay.nodes=2, seed 2: {words}"]
+    assert outcome.workers_died == json.loads((tmp_path / "manifest.json").read_text())["workers_died"] == 2
+    assert outcome.ran == len(outcome.sweep.cells) == 4
+
+
+def test_a_cell_at_which_every_worker_dies_is_given_up_and_the_rest_is_kept() -> None:
+    engine = LocalProcesses(1)
+    engine.command = [sys.executable, "-c", "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 9)"]
+    told: list[str] = []
+    with pytest.raises(SweepFailed, match=r"seed 1: 3 workers died at it, the last by SIGKILL \(out of memory\?\)"):
+        run_plan(plan(SMALL, seeds="1"), engine, note=told.append)
+    assert len(engine.pids) == 3
+    assert told == [
+        *["seed 1: a worker died by SIGKILL (out of memory?); another repeats the run"] * 2,
+        "seed 1: a worker died by SIGKILL (out of memory?); it was number 3, the run is given up",
+    ]

@@ -28,23 +28,27 @@ def command(runs: tuple[Path, ...], as_json: bool, agreement: bool, tolerance: f
     `zsim run --live`: quantile ratios and the Kolmogorov-Smirnov distance. The last run stands against all before it,
     pooled. Ends with 99 where a figure differs by more than chance and more than the tolerance.
     """
+    given = click.get_current_context().get_parameter_source("tolerance")
+    if not agreement and given is not None and given.name != "DEFAULT":
+        raise click.UsageError("--tolerance goes with --agreement")
     if agreement:
         _agree(runs, as_json, tolerance, html)
         return
     if html is not None:
         raise click.UsageError("--html goes with --agreement")
-    from zentalk_sim.experiment.compare import CompareError, compare
+    from zentalk_sim.experiment.compare import compare
+    from zentalk_sim.experiment.compare_sets import CompareError
     from zentalk_sim.report import RunFolderError
     from zentalk_sim.report.compare_table import comparison_json, comparison_table
 
     try:
-        pairs = compare(runs)
+        found = compare(runs)
     except (CompareError, RunFolderError) as error:
         raise InvalidFile(str(error)) from None
     if as_json:
-        click.echo(json.dumps(comparison_json(pairs), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(comparison_json(found.pairs, found.unmatched), indent=2, ensure_ascii=False))
     else:
-        click.echo(comparison_table(pairs), nl=False)
+        click.echo(comparison_table(found.pairs, found.unmatched), nl=False)
 
 
 def _agree(folders: tuple[Path, ...], as_json: bool, tolerance: float, html: Path | None) -> None:

@@ -15,13 +15,14 @@ from zentalk_sim.cli.options import version
 @version
 def command(run: Path) -> None:
     """Redraw the pictures and the report of the run or sweep folder RUN from the tables it holds."""
-    if not (run / "summary.json").is_file():
-        raise InvalidFile(f"{run}: is no run folder (it has no summary.json); `zsim run` prints the folder it writes")
     from zentalk_sim.report.drawing import Drawers, available_cores
     from zentalk_sim.report.results import RunFolderError, redraw
     from zentalk_sim.report.sweep_html import draw
     from zentalk_sim.report.sweep_results import is_sweep, load_sweep
 
+    # A sweep that is not finished has no summary either, and its own words for that.
+    if not (run / "summary.json").is_file() and not is_sweep(run):
+        raise InvalidFile(f"{run}: is no run folder (it has no summary.json); `zsim run` prints the folder it writes")
     try:
         with Drawers(available_cores() - 1) as drawers:
             drawers.start(1)

@@ -123,12 +123,12 @@ def _simulated(experiment: Experiment, out: Path | None, *, plots: bool) -> RunO
     if compiled.needs_sources(experiment.measure.trace, experiment.checks):
         compiled.withdraw()
     compiled.large_pages(experiment.population.devices)
-    from zentalk_sim.experiment.run_folder import OtherRun
+    from zentalk_sim.experiment.run_folder import OtherRun, replaced_note
     from zentalk_sim.experiment.runner import run_experiment
 
     try:
         with _collector_off(), _drawers(experiment, plots=plots) as drawers:
-            return run_experiment(
+            outcome = run_experiment(
                 experiment,
                 out=out,
                 trace=experiment.measure.trace,
@@ -138,6 +138,9 @@ def _simulated(experiment: Experiment, out: Path | None, *, plots: bool) -> RunO
             )
     except OtherRun as error:
         raise InvalidFile(str(error)) from None
+    if outcome.replaced:
+        click.echo(f"note: {replaced_note(outcome.folder, outcome.replaced)}", err=True)
+    return outcome
 
 
 @contextmanager

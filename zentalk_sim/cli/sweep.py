@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +17,8 @@ from zentalk_sim.cli.errors import InvalidFile, NotHeld, reading
 from zentalk_sim.cli.options import version
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from zentalk_sim.experiment.sweep import Outcome, Plan
     from zentalk_sim.experiment.sweep_cell import CellError
     from zentalk_sim.report.drawing import Drawers
@@ -76,6 +81,7 @@ def command(
 def _run(laid: Plan, folder: Path, workers: int, scheduler: str | None, drawers: Drawers) -> Outcome:
     from zentalk_sim.experiment import sweep
     from zentalk_sim.experiment.sweep_engines import DaskCluster, Engine, EngineError, LocalProcesses
+    from zentalk_sim.experiment.sweep_folder import OtherSweep
 
     progress = Progress(sys.stderr.isatty())
 
@@ -86,7 +92,8 @@ def _run(laid: Plan, folder: Path, workers: int, scheduler: str | None, drawers:
 
     try:
         engine: Engine = LocalProcesses(workers) if scheduler is None else DaskCluster(scheduler, progress.note)
-        return sweep.run_plan(laid, engine, folder=folder, progress=tell, note=progress.note)
+        with _terminable():
+            return sweep.run_plan(laid, engine, folder=folder, progress=tell, note=progress.note)
     except KeyboardInterrupt:
         progress.note(_kept(progress.done, laid, folder))
         raise
@@ -94,7 +101,7 @@ def _run(laid: Plan, folder: Path, workers: int, scheduler: str | None, drawers:
         # Where the cluster went away amid the sweep, what is done is not lost.
         kept = f"\n{_kept(progress.done, laid, folder)}" if progress.done else ""
         raise InvalidFile(f"{error}{kept}") from None
-    except sweep.OtherSweep as error:
+    except OtherSweep as error:
         raise InvalidFile(str(error)) from None
     except sweep.SweepFailed as error:
         progress.clear()
@@ -106,8 +113,24 @@ def _run(laid: Plan, folder: Path, workers: int, scheduler: str | None, drawers:
         progress.clear()
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C is taken: what is done is kept and told, and no worker is left behind."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _kept(done: int, laid: Plan, folder: Path) -> str:
-    return f"{done} of {laid.runs} cells are kept in {folder}; the same command goes on from there"
+    from zentalk_sim.experiment.sweep import cells_are
+
+    return f"{cells_are(done, laid.runs)} kept in {folder}; the same command goes on from there"
 
 
 def _tell(failures: list[tuple[str, CellError]]) -> None:

@@ -30,7 +30,7 @@ def command(files: tuple[str, ...], settings: tuple[str, ...]) -> None:
             experiment = reading(partial(load, path, settings, set_aside=set_aside))
             swept = _sweep(path, settings) if set_aside else ""
         except InvalidFile as error:
-            faults.append(error.message)
+            faults.append(_with_sweep(path, settings, error.message) if set_aside else error.message)
             continue
         devices, nodes = experiment.population.devices, experiment.relay.nodes
         size = f"{devices} device{'' if devices == 1 else 's'}, {nodes} node{'' if nodes == 1 else 's'}"
@@ -41,13 +41,22 @@ def command(files: tuple[str, ...], settings: tuple[str, ...]) -> None:
         raise InvalidFile("\n".join(faults))
 
 
+def _with_sweep(path: str, settings: tuple[str, ...], told: str) -> str:
+    """The faults told of an experiment, and what its sweep alone has."""
+    try:
+        _sweep(path, settings)
+    except InvalidFile as error:
+        return "\n".join(dict.fromkeys([*told.splitlines(), *error.message.splitlines()]))
+    return told
+
+
 def _sweep(path: str, settings: tuple[str, ...]) -> str:
     """What the file's sweep makes, in words. Raises InvalidFile with the faults of every combination."""
     from zentalk_sim.experiment import sweep
-    from zentalk_sim.experiment.sweep_grid import take_section
+    from zentalk_sim.experiment.sweep_grid import read_section
     from zentalk_sim.files.yaml import load
 
-    section = take_section(load(path))
+    section = read_section(load(path), [])
     # A sweep has seeds of its own; without any in the file, the command gives them.
     fixed = [text for text in settings if not text.startswith(("seed=", "name="))]
     plan = reading(partial(sweep.plan, path, settings=fixed, seeds=section.seeds or "1"))

@@ -1,77 +1,55 @@
 """Two or more runs or sweeps set beside each other: medians, intervals, ratio, and a verdict that respects the spread.
 
-What is compared are sets of runs that differ in nothing but their seed: a combination of a sweep, or run folders of
-one experiment, which are pooled. The first is the baseline. A verdict of `lower` or `higher` needs a difference that
-chance does not make (``report.sweep_statistics``); where the seeds are too few to tell, none is given. Beside it stands
-what differs in what was run.
+What is compared are sets of runs that differ in nothing but their seed (``compare_sets``). The first is the baseline. A
+verdict of `lower` or `higher` needs a difference that chance does not make (``report.sweep_statistics``); where the
+seeds are too few to tell, none is given. Beside it stands what differs in what was run.
+
+Simulated runs of one seed draw from the same random streams on both sides, a stream for each purpose: what chance does
+to one it does to the other. So sets of the same seeds are compared seed by seed, with the signed-rank test, wherever
+they are enough for it. That test holds whatever the two runs of a seed have in common; common streams make it sharp.
+
+A run that stands on both sides, of one experiment, says nothing of a difference, and counts on neither.
 """
 
 from __future__ import annotations
 
-import copy
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
+from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import msgspec
 from msgspec import Struct
 
+from zentalk_sim.experiment.compare_sets import CompareError, Group, Unmatched, matched, sources
 from zentalk_sim.experiment.differences import differences
-from zentalk_sim.experiment.identity import identity_bytes
 from zentalk_sim.experiment.metrics import CENSORED
-from zentalk_sim.files import yaml
 from zentalk_sim.report.metrics import metric_order
-from zentalk_sim.report.run import Run, load
 from zentalk_sim.report.summary import shown_counts
-from zentalk_sim.report.sweep_results import (
-    FIXED,
-    Sweep,
-    combination_text,
-    make_columns,
-    measure_unit,
-    numbers,
-    split_measure,
-)
+from zentalk_sim.report.sweep_results import measure_unit, split_measure
 from zentalk_sim.report.sweep_statistics import (
     FALSE_DISCOVERY,
     Interval,
     discoveries,
     median_interval,
+    paired_ratio,
     rank_sum_p,
     ratio_interval,
+    signed_rank_p,
+    signed_ranks,
 )
 
 STATISTICS: Final = ("p50", "p99", CENSORED)
 """What is compared of each metric; fewer measures make a stronger test."""
 
-_PROSE: Final = ("seed", "description", "question", "expectation")
-"""Keys of an experiment that make no two sets differ."""
+_JUDGING: Final = ("name", "thresholds", "checks", "plots")
+"""Sections of an experiment that change nothing of what runs."""
 _ENOUGH: Final = range(2, 13)
 """Where a number of seeds that suffices is looked for: beyond, the test that is drawn grows no finer."""
 
 Verdict = Literal["not distinguishable", "lower", "higher"]
-
-
-class CompareError(Exception):
-    """Runs that cannot be compared; the text says why and what to do."""
-
-
-class Group(Struct, kw_only=True):
-    """Runs that differ in their seed alone."""
-
-    label: str
-    parameters: dict[str, Any]
-    seeds: list[int]
-    values: dict[str, list[float]]
-    """Measure → one value per run that has one."""
-    metrics: list[str]
-    digests: list[str] = []
-    """Of each run, in the order of the seeds."""
-    experiment: dict[str, Any] | None = None
-    """What was run, resolved, without its seed; None where that is not known."""
+Test = Literal["rank-sum", "signed-rank"]
 
 
 class Difference(Struct, frozen=True):
@@ -92,10 +70,11 @@ class Comparison(Struct, kw_only=True):
     baseline: Interval
     other: Interval
     ratio: float | None
+    """Of the medians, B / A; of sets compared seed by seed, the median of the seeds' ratios."""
     ratio_low: float | None
     ratio_high: float | None
     p: float
-    """How likely a difference like this is by chance alone (rank-sum test)."""
+    """How likely a difference like this is by chance alone, by the pair's ``test``."""
     verdict: Verdict
 
 
@@ -107,11 +86,24 @@ class Pair(Struct, kw_only=True):
     comparisons: list[Comparison]
 
     asked: int
-    """How many of them were judged together: those that are not the same in every run."""
+    """How many of them were judged together: those that are not the same in every run, or for all seeds of a pair."""
+    test: Test = "rank-sum"
+    """``signed-rank`` compares the runs of each seed, ``rank-sum`` the sets."""
+    shared: list[int] = []
+    """Seeds whose run, of one experiment, stands on both sides: neither ``baseline`` nor ``other`` counts it."""
+    alike: list[int] = []
+    """Seeds at which the two experiments differ and the results do not."""
+
+    @property
+    def is_one_set(self) -> bool:
+        """Whether one side has no run that the other has not: then nothing is compared."""
+        return bool(self.shared) and not self.comparisons
 
     @property
     def can_differ(self) -> bool:
         """Whether so many seeds could show the difference of a measure that alone differs, among so many judged."""
+        if self.test == "signed-rank":
+            return True
         return _least_p(len(self.baseline.seeds), len(self.other.seeds)) <= FALSE_DISCOVERY / max(self.asked, 1)
 
     @property
@@ -121,24 +113,23 @@ class Pair(Struct, kw_only=True):
         return next((n for n in _ENOUGH if _least_p(n, n) <= bound), None)
 
     @property
+    def pairs_needed(self) -> int | None:
+        """Seeds from which on these sets would be compared seed by seed; None where they are, or share no seeds."""
+        if self.test == "signed-rank" or not _can_pair(self.baseline, self.other):
+            return None
+        return next(n for n in count(1) if _least_paired_p(n) <= FALSE_DISCOVERY / max(len(self.comparisons), 1))
+
+    @property
     def differences(self) -> list[Difference] | None:
         """What differs in what was run; None where it is not known."""
-        mine, theirs = self.baseline.experiment, self.other.experiment
-        if mine is None or theirs is None:
-            return None
-        return [Difference(*found) for found in differences(mine, theirs)]
+        return _what_differs(self.baseline, self.other)
 
-    @property
-    def shared(self) -> list[int]:
-        """Seeds whose run is one and the same on both sides."""
-        theirs = set(zip(self.other.seeds, self.other.digests, strict=False))
-        mine = zip(self.baseline.seeds, self.baseline.digests, strict=False)
-        return [seed for seed, digest in mine if (seed, digest) in theirs]
 
-    @property
-    def is_one_set(self) -> bool:
-        """Whether one side has no run that the other has not."""
-        return len(self.shared) == min(len(self.baseline.seeds), len(self.other.seeds))
+class Compared(Struct, kw_only=True):
+    """Every pair, and the combinations of sweeps that have no counterpart."""
+
+    pairs: list[Pair]
+    unmatched: list[Unmatched]
 
 
 @cache
@@ -147,54 +138,145 @@ def _least_p(n: int, m: int) -> float:
     return rank_sum_p(range(n), range(n, n + m))
 
 
-def compare(paths: Sequence[str | PathLike[str]]) -> list[Pair]:
+def _least_paired_p(n: int) -> float:
+    """The p-value of ``n`` pairs that all differ the same way."""
+    return 2.0 ** (1 - n)
+
+
+def compare(paths: Sequence[str | PathLike[str]]) -> Compared:
     """Compare the runs and sweeps kept in folders. Raises CompareError, ``report.RunFolderError``."""
-    sources = _sources([Path(path) for path in paths])
-    pairs = [compare_groups(baseline, other) for baseline, other in _pairs(sources)]
+    found, unmatched = matched(sources([Path(path) for path in paths]))
+    pairs = [compare_groups(baseline, other) for baseline, other in found]
     if all(pair.is_one_set for pair in pairs):
         a, b = pairs[0].baseline.label, pairs[0].other.label
         same = f"seed {pairs[0].shared[0]} is the same run in both"
         raise CompareError(f"{a} and {b}: {same}; give runs of other seeds or of another experiment")
-    return pairs
+    return Compared(pairs=pairs, unmatched=unmatched)
 
 
 def compare_groups(baseline: Group, other: Group) -> Pair:
     """One set of runs against another. Raises CompareError where they report different metrics."""
     _check_metrics(baseline, other)
-    rows = []
-    for measure in _measures(baseline, other):
-        a, b = baseline.values.get(measure, []), other.values.get(measure, [])
-        rows.append((measure, a, b, rank_sum_p(a, b)))
-    # A measure that is the same in every run asks no question; it must not make the test of the others stricter.
-    asked = [number for number, (_, a, b, _) in enumerate(rows) if len({*a, *b}) > 1]
-    told = dict(zip(asked, discoveries([rows[number][3] for number in asked]), strict=True))
-    verdicts = [told.get(number, False) for number in range(len(rows))]
+    alike = _same_results(baseline, other)
+    shared: list[int] = []
+    if _is_one_experiment(baseline, other):
+        alike, shared = [], alike
+        a, b = (side.of([seed for seed in side.seeds if seed not in shared]) for side in (baseline, other))
+        if not a.seeds or not b.seeds:
+            return Pair(baseline=baseline, other=other, comparisons=[], asked=0, shared=shared)
+        baseline, other = a, b
+    if _can_pair(baseline, other):
+        other = other.of(baseline.seeds)
+    measures = _measures(baseline, other)
+    paired = _paired(baseline, other, measures)
+    judged = paired or _unpaired(baseline, other, measures)
+    told = discoveries([judgement.p for judgement in judged.values() if judgement.is_asked])
+    differs = dict(zip([name for name, judgement in judged.items() if judgement.is_asked], told, strict=True))
     comparisons = []
-    for (measure, a, b, p), differs in zip(rows, verdicts, strict=True):
+    for measure, judgement in judged.items():
         metric, statistic = split_measure(measure)
-        ratio, low, high = ratio_interval(a, b)
+        ratio, low, high = judgement.ratio
         comparisons.append(
             Comparison(
                 measure=measure,
                 metric=metric,
                 statistic=statistic,
                 unit=measure_unit(metric, statistic),
-                baseline=median_interval(a),
-                other=median_interval(b),
+                baseline=median_interval(baseline.numbers(measure)),
+                other=median_interval(other.numbers(measure)),
                 ratio=ratio,
                 ratio_low=low,
                 ratio_high=high,
-                p=p,
-                verdict=_verdict(a, b) if differs else "not distinguishable",
+                p=judgement.p,
+                verdict=judgement.direction if differs.get(measure) else "not distinguishable",
             )
         )
-    return Pair(baseline=baseline, other=other, comparisons=comparisons, asked=len(asked))
+    return Pair(
+        baseline=baseline,
+        other=other,
+        comparisons=comparisons,
+        asked=len(differs),
+        test="signed-rank" if paired else "rank-sum",
+        shared=shared,
+        alike=alike,
+    )
 
 
-def _verdict(a: Sequence[float], b: Sequence[float]) -> Verdict:
-    """Which way two sets that differ do so: by how often one of ``b`` exceeds one of ``a``, as the test counts."""
-    above = sum((y > x) - (y < x) for x in a for y in b)
-    return "higher" if above > 0 else "lower"
+class _Judgement(Struct, frozen=True):
+    """What a test says of one measure, before all are judged together."""
+
+    p: float
+    direction: Verdict
+    """Which way the measure differs, if it does."""
+    is_asked: bool
+    """Whether it differs anywhere: one that does not asks no question, and must not make the others' test stricter."""
+    ratio: tuple[float | None, float | None, float | None]
+    """B / A, with its interval."""
+
+
+def _paired(baseline: Group, other: Group, measures: Sequence[str]) -> dict[str, _Judgement] | None:
+    """Every measure by the differences of its pairs, in one order; None where the runs are no pairs, or too few.
+
+    They are enough where a measure that alone differs could be told. Which measures differ at all counts for that, and
+    which way they do does not, so that the choice between the tests favours neither verdict.
+    """
+    if not _can_pair(baseline, other):
+        return None
+    found = {}
+    for measure in measures:
+        values = zip(baseline.at(measure), other.at(measure), strict=True)
+        pairs = [(x, y) for x, y in values if x is not None and y is not None]
+        above = sum(signed_ranks(pairs))
+        found[measure] = _Judgement(
+            p=signed_rank_p(pairs),
+            direction="higher" if above > 0 else "lower",
+            is_asked=any(x != y for x, y in pairs),
+            ratio=paired_ratio(pairs),
+        )
+    asked = sum(judgement.is_asked for judgement in found.values())
+    enough = _least_paired_p(len(baseline.seeds)) <= FALSE_DISCOVERY / max(asked, 1)
+    return found if enough else None
+
+
+def _unpaired(baseline: Group, other: Group, measures: Sequence[str]) -> dict[str, _Judgement]:
+    """Every measure by the ranks of both sets together."""
+    found = {}
+    for measure in measures:
+        a, b = baseline.numbers(measure), other.numbers(measure)
+        # By how often one of ``b`` exceeds one of ``a``, as the test counts.
+        above = sum((y > x) - (y < x) for x in a for y in b)
+        found[measure] = _Judgement(
+            p=rank_sum_p(a, b),
+            direction="higher" if above > 0 else "lower",
+            is_asked=len({*a, *b}) > 1,
+            ratio=ratio_interval(a, b),
+        )
+    return found
+
+
+def _can_pair(baseline: Group, other: Group) -> bool:
+    """Whether the runs of a seed draw from the same streams on both sides: simulated, and of the same seeds."""
+    return baseline.is_simulated and other.is_simulated and set(baseline.seeds) == set(other.seeds)
+
+
+def _same_results(baseline: Group, other: Group) -> list[int]:
+    """Seeds whose runs on both sides came to the same, event by event."""
+    theirs = set(zip(other.seeds, other.digests, strict=False))
+    mine = zip(baseline.seeds, baseline.digests, strict=False)
+    return [seed for seed, digest in mine if (seed, digest) in theirs]
+
+
+def _is_one_experiment(baseline: Group, other: Group) -> bool:
+    """Whether both ran the same, as far as is known: then runs of one seed and digest are one run."""
+    found = _what_differs(baseline, other)
+    return found is None or all(difference.path.partition(".")[0] in _JUDGING for difference in found)
+
+
+def _what_differs(baseline: Group, other: Group) -> list[Difference] | None:
+    mine, theirs = baseline.experiment, other.experiment
+    if mine is None or theirs is None:
+        return None
+    return [Difference(*found) for found in differences(mine, theirs)]
 
 
 def _check_metrics(baseline: Group, other: Group) -> None:
@@ -218,127 +300,12 @@ def _measures(baseline: Group, other: Group) -> list[str]:
     for metric in names:
         for statistic in STATISTICS:
             measure = f"{metric}.{statistic}"
-            values = [*baseline.values.get(measure, ()), *other.values.get(measure, ())]
+            values = [*baseline.numbers(measure), *other.numbers(measure)]
             if values and (statistic != CENSORED or any(values)):
                 shown.append(measure)
     most = {
-        measure: int(max([*baseline.values.get(measure, [0]), *other.values.get(measure, [0])]))
+        measure: int(max([*baseline.numbers(measure), *other.numbers(measure)], default=0))
         for measure in {**baseline.values, **other.values}
         if split_measure(measure)[1] == "value"
     }
     return shown + [name for name, _, count in shown_counts(most) if count]
-
-
-# --- reading -----------------------------------------------------------------------------------------------------
-
-
-def _sources(paths: Sequence[Path]) -> list[list[Group]]:
-    """Each sweep's combinations, and the runs, those of one experiment pooled."""
-    seen: dict[Path, Path] = {}
-    sources: list[list[Group] | str] = []
-    pools: dict[str, list[tuple[Path, Run]]] = {}
-    for path in paths:
-        before = seen.setdefault(path.resolve(), path)
-        if before is not path:
-            raise CompareError(f"{path}: given twice")
-        found = load(path)
-        if isinstance(found, Sweep):
-            sources.append(_sweep_groups(path, found))
-            continue
-        experiment = {key: value for key, value in found.results.experiment.items() if key != "seed"}
-        key = identity_bytes(experiment).decode()
-        if key not in pools:
-            sources.append(key)
-        pools.setdefault(key, []).append((path, found))
-    if len(sources) == 1 and isinstance(sources[0], str):
-        # Runs of a single experiment: then each is compared for itself.
-        return [[_pool([entry])] for entry in pools[sources[0]]]
-    return [[_pool(pools[source])] if isinstance(source, str) else source for source in sources]
-
-
-def _pool(runs: Sequence[tuple[Path, Run]]) -> Group:
-    seeds = [run.results.seed for _, run in runs]
-    if len(set(seeds)) < len(seeds):
-        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
-        where = ", ".join(str(path) for path, run in runs if run.results.seed == twice)
-        raise CompareError(f"{where}: the same experiment with the same seed; give one of them")
-    columns = make_columns([{}] * len(runs), seeds, [run.summary for _, run in runs])
-    label = str(runs[0][0]) + (f" and {len(runs) - 1} more of {runs[0][1].results.name}" if len(runs) > 1 else "")
-    values = {name: numbers(column.values) for name, column in columns.items() if name not in FIXED}
-    return Group(
-        label=label,
-        parameters={},
-        seeds=seeds,
-        values=values,
-        metrics=list(dict.fromkeys(name for _, run in runs for name in run.summary["metrics"])),
-        digests=[run.results.digest for _, run in runs],
-        experiment=_what_ran(runs[0][1].results.experiment, runs[0][1].results.source),
-    )
-
-
-def _sweep_groups(path: Path, sweep: Sweep) -> list[Group]:
-    groups = []
-    experiments = _experiments(path, sweep)
-    for number, combination in enumerate(sweep.meta.combinations):
-        label = f"{path}" + (f" ({combination_text(combination)})" if combination else "")
-        groups.append(
-            Group(
-                label=label,
-                parameters=combination,
-                seeds=sweep.column("seed", number),
-                values={name: numbers(sweep.column(name, number)) for name in sweep.measures},
-                metrics=sweep.metrics,
-                digests=sweep.column("digest", number),
-                experiment=experiments[number] if experiments else None,
-            )
-        )
-    return groups
-
-
-def _experiments(path: Path, sweep: Sweep) -> list[dict[str, Any]] | None:
-    """What each combination of a sweep ran, resolved anew; None where this version cannot read it."""
-    from zentalk_sim.experiment import loader, writer
-
-    found = []
-    try:
-        tree = yaml.load(path / "experiment.yaml")
-        for combination in sweep.meta.combinations:
-            values = {
-                name: value if isinstance(value, str) else json.dumps(value) for name, value in combination.items()
-            }
-            texts = [f"{name}={text}" for name, text in {**sweep.meta.settings, **values}.items()]
-            built = loader.read(copy.deepcopy(tree), [*texts, "seed=1"])
-            found.append(_what_ran(writer.to_mapping(built), "simulation"))
-    except yaml.FileFaults:
-        return None
-    return found
-
-
-def _what_ran(experiment: Mapping[str, Any], source: str) -> dict[str, Any]:
-    return {"source": source} | {key: value for key, value in experiment.items() if key not in _PROSE}
-
-
-def _pairs(sources: Sequence[Sequence[Group]]) -> list[tuple[Group, Group]]:
-    """What is compared with what: sets with the same parameters, or all with the one there is on the other side."""
-    first, *others = sources
-    if not others:
-        if len(first) < 2:
-            raise CompareError(f"{first[0].label}: nothing to compare it with; give a second run or sweep")
-        return [(first[0], group) for group in first[1:]]
-    pairs: list[tuple[Group, Group]] = []
-    for source in others:
-        if len(first) == 1 or len(source) == 1:
-            found = [(a, b) for a in first for b in source]
-        else:
-            found = [(a, b) for a in first for b in source if _same(a.parameters, b.parameters)]
-        if not found:
-            raise CompareError(
-                f"{first[0].label} and {source[0].label}: no combination of parameters is in both sweeps; "
-                "give sweeps with the same -S values"
-            )
-        pairs += found
-    return pairs
-
-
-def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    return dict(a) == dict(b)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 
@@ -17,3 +18,13 @@ def differences(before: Any, now: Any, path: str = "") -> list[tuple[str, Any, A
             found += differences(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
         return found
     return [] if before == now else [(path, before, now)]
+
+
+def value_words(value: Any, most: int = 30) -> str:
+    """A value in at most so many characters; – for None, which is none."""
+    text = "–" if value is None else value if isinstance(value, str) else _compact(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,11 +1,13 @@
 """The folder of a run: made for it, or that of the same experiment before, whose results give way to the new ones.
 
-The law of this file: a run never takes the place of what it cannot bring back. The same experiment, seed and version
-give the same files again; a run of another experiment, a live one, a sweep, or files of other people's are refused.
+The law of this file: a run never takes the place of what its own command would not bring back. The same experiment of
+other settings, as one has it who tries them out, gives way, and is told; a run of an experiment of another name, a live
+one, a sweep, or files of other people's are refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,20 +37,22 @@ class OtherRun(Exception):
     """A folder that holds something else than this experiment's run; the text says what, and the remedy."""
 
 
-def prepare(folder: Path, experiment: Experiment, *, is_live: bool = False) -> None:
+def prepare(folder: Path, experiment: Experiment, *, is_live: bool = False) -> list[str]:
     """Make a run's folder and write ``experiment.yaml``, nothing of an earlier run beside it.
 
-    Raises OtherRun, with the folder left as it was; OSError.
+    Returns the settings in which an earlier run, whose place it takes, differs. Raises OtherRun, with the folder left
+    as it was; OSError.
     """
     text = writer.to_yaml(experiment)
-    refuse_other(folder, experiment, text, is_live=is_live)
+    differing = _differing(folder, experiment, text, is_live=is_live)
     folder.mkdir(parents=True, exist_ok=True)
     clear_earlier(folder)
     (folder / EXPERIMENT).write_text(text, encoding="utf-8")
+    return differing
 
 
-def refuse_other(folder: Path, experiment: Experiment, text: str, *, is_live: bool) -> None:
-    """Raise OtherRun where a folder holds what ``experiment``, which is ``text`` as YAML, must not replace."""
+def _differing(folder: Path, experiment: Experiment, text: str, *, is_live: bool) -> list[str]:
+    """See ``prepare``; ``text`` is the experiment as YAML."""
     path = folder / EXPERIMENT
     if (folder / _SWEEP).exists():
         raise OtherRun(f"{folder}: holds a sweep, not a run; {_REMEDY}")
@@ -56,11 +60,11 @@ def refuse_other(folder: Path, experiment: Experiment, text: str, *, is_live: bo
         found = [name for name in _WRITTEN if (folder / name).exists()]
         if found:
             raise OtherRun(f"{folder / found[0]}: is there, but no {EXPERIMENT}, so that it is no run's; {_REMEDY}")
-        return
+        return []
     if (folder / _LIVE).is_file() and not is_live:
         raise OtherRun(f"{folder}: holds a run that was played live; {_REMEDY}")
     if path.read_text(encoding="utf-8", errors="replace") == text:
-        return
+        return []
     if not (folder / _ONLY_A_RUNS).is_file():
         raise OtherRun(f"{path}: is there, but no run beside it; {_REMEDY}")
     try:
@@ -68,9 +72,15 @@ def refuse_other(folder: Path, experiment: Experiment, text: str, *, is_live: bo
     except FileFaults:
         raise OtherRun(f"{folder}: holds a run of an experiment that this version cannot read; {_REMEDY}") from None
     paths = [path for path, _, _ in differences(before, writer.to_mapping(experiment)) if path not in _KEEPS_RESULTS]
-    if paths:
-        where = ", ".join(paths[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")
-        raise OtherRun(f"{folder}: holds a run of another experiment (differs in {where}); {_REMEDY}")
+    if paths and (is_live or before["name"] != experiment.name):
+        raise OtherRun(f"{folder}: holds a run of another experiment (differs in {_listed(paths)}); {_REMEDY}")
+    return paths
 
 
-__all__ = ["OtherRun", "prepare"]
+def replaced_note(folder: Path, paths: Sequence[str]) -> str:
+    """What to say of a run that gave way."""
+    return f"{folder}: took the place of a run of this experiment with other settings ({_listed(paths)})"
+
+
+def _listed(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")

@@ -42,12 +42,16 @@ INTERRUPTED_ROWS = 20_000
 
 
 class RunOutcome(Struct, frozen=True):
-    """A finished run: its folder, ``summary.json`` as a mapping, the ids of thresholds not kept, and all results."""
+    """A finished run: its folder, ``summary.json`` as a mapping, the ids of thresholds not kept, and all results.
+
+    ``replaced``: the settings in which a run differed that was in this folder before.
+    """
 
     folder: Path
     summary: dict[str, Any]
     failed_thresholds: list[str]
     results: Results
+    replaced: list[str] = []
 
 
 def default_folder(experiment: Experiment) -> Path:
@@ -69,13 +73,12 @@ def run_experiment(
 ) -> RunOutcome:
     """Run an experiment and write its folder (``out``, or ``default_folder``).
 
-    ``trace`` is none, sample or full; ``progress`` keeps a line on stderr; ``world_of`` makes the world;
-    ``drawers`` help with the pictures. Raises OtherRun where the folder holds something else, OSError where it cannot be
-    written. An interrupted run leaves its
-    tables with what was found up to then, and no summary.
+    ``trace`` is none, sample or full; ``progress`` keeps a line on stderr; ``world_of`` makes the world; ``drawers``
+    help with the pictures. Raises OtherRun where the folder holds something else, OSError where it cannot be written.
+    An interrupted run leaves its tables with what was found up to then, and no summary.
     """
     folder = out if out is not None else default_folder(experiment)
-    prepare(folder, experiment)
+    replaced = prepare(folder, experiment)
     tables = {schema.name: TableWriter(schema, folder / schema.file_name) for schema in SCHEMAS}
     # Until the report is written: to walk the world that is over, and to free it, would take as long as the pictures.
     with _without_collector():
@@ -95,7 +98,7 @@ def run_experiment(
             drawers=drawers,
         )
     failed = [threshold.id for threshold in results.thresholds if not threshold.held]
-    return RunOutcome(folder, summarise(results), failed, results)
+    return RunOutcome(folder, summarise(results), failed, results, replaced)
 
 
 def simulate(

@@ -24,7 +24,6 @@ import msgspec
 from msgspec import Struct
 
 from zentalk_sim.experiment import loader, writer
-from zentalk_sim.experiment.differences import differences
 from zentalk_sim.experiment.identity import ordered
 from zentalk_sim.experiment.schema import Experiment
 from zentalk_sim.experiment.sweep_cell import (
@@ -36,18 +35,17 @@ from zentalk_sim.experiment.sweep_cell import (
     read_cell,
     write_cell,
 )
-from zentalk_sim.experiment.sweep_engines import Engine, LocalProcesses, in_process
+from zentalk_sim.experiment.sweep_engines import Engine, LocalProcesses, WorkerDied, in_process
+from zentalk_sim.experiment.sweep_folder import CELLS, EXPERIMENT, is_begun
 from zentalk_sim.experiment.sweep_grid import (
     MAX_CELLS,
     Axis,
-    axes_of,
+    asked,
     combinations,
     format_seeds,
-    merged,
-    parse_axis,
+    grid_size,
+    read_section,
     refuse_same_values,
-    seeds_of,
-    take_section,
 )
 from zentalk_sim.files import yaml
 from zentalk_sim.files.yaml import Fault, FileFaults, Located, Origin
@@ -65,13 +63,8 @@ from zentalk_sim.report.sweep_results import (
     make_columns,
 )
 
-CELLS = "cells"
 _FRAMES_TO_CONNECT, _FRAMES_A_MESSAGE = 40, 20
 """As many heartbeat frames cost what a device costs until it is connected, and what a message does."""
-
-
-class OtherSweep(Exception):
-    """A folder that holds a sweep of something else; the text says what differs."""
 
 
 class SweepFailed(Exception):
@@ -113,7 +106,11 @@ class Plan(Struct, kw_only=True):
     def identity(self) -> dict[str, Any]:
         """What makes it the same sweep, whatever the seeds and values asked for this time."""
         settings = [f"{axis.path}={axis.texts[0]}" for axis in self.fixed]
-        return {"experiment": ordered(self.source), "settings": settings, "varies": sorted(axis.path for axis in self.axes)}
+        return {
+            "experiment": ordered(self.source),
+            "settings": settings,
+            "varies": sorted(axis.path for axis in self.axes),
+        }
 
     @property
     def folder(self) -> Path:
@@ -140,6 +137,8 @@ class Outcome(Struct):
     workers_s: float
     """Real time spent in the runs, over all workers."""
     wall_s: float
+    workers_died: int = 0
+    """Workers of this machine that died at a run, which another then did."""
 
 
 def plan(
@@ -156,16 +155,14 @@ def plan(
     Raises FileFaults with every fault, of the file or of any combination.
     """
     tree = _tree(experiment)
-    section = take_section(tree)
-    axes = merged(section.axes, [*map(parse_axis, settings), *axes_of(vary or {})])
-    chosen = seeds_of(seeds if seeds is not None else section.seeds)
+    wrong: list[Fault] = []
+    section = read_section(tree, wrong)
+    chosen, axes = asked(section, seeds, settings, vary or {}, wrong)
     varying = [axis for axis in axes if axis.varies]
     fixed = [axis for axis in axes if not axis.varies]
-    count = len(chosen)
-    for axis in varying:
-        count *= len(axis.texts)
-    if count > MAX_CELLS:
-        raise FileFaults([Fault(Origin("sweep"), f"has {count:,} cells; at most {MAX_CELLS:,} are run at once")])
+    choices = combinations(varying) if (count := grid_size(varying)) <= MAX_CELLS else [(0,) * len(varying)]
+    if (count := count * max(len(chosen), 1)) > MAX_CELLS:
+        wrong.append(Fault(Origin("sweep"), f"has {count:,} cells; at most {MAX_CELLS:,} are run at once"))
     laid = Plan(
         source=tree.plain() if isinstance(tree.data, dict) else {},
         seeds=chosen,
@@ -176,12 +173,14 @@ def plan(
         mappings=[],
         cells=[],
     )
-    faults: dict[str, Fault] = {}
-    for choice in combinations(varying):
+    # Whatever is wrong already, the experiments are looked at: all faults are told at once.
+    faults = {str(fault): fault for fault in wrong}
+    options = {"seed": ("--seeds", chosen[0])} if chosen else {}
+    for choice in choices:
         at = {axis.path: number for axis, number in zip(varying, choice, strict=True)}
         given = [axis.setting(at.get(axis.path, 0)) for axis in axes]
         try:
-            built = loader.read(copy.deepcopy(tree), given, options={"seed": ("--seeds", chosen[0])})
+            built = loader.read(copy.deepcopy(tree), given, options=options)
         except FileFaults as found:
             faults.update({str(fault): fault for fault in found.faults})
             continue
@@ -230,8 +229,8 @@ def run_plan(
 ) -> Outcome:
     """Run the cells of a plan that ``folder`` does not hold yet, and put together what all of them gave.
 
-    ``progress`` is told the cells done and in all. Interrupted, the cells done so far are kept. Raises OtherSweep,
-    SweepFailed, EngineError, OSError.
+    ``progress`` is told the cells done and in all, ``note`` what a user should know. Interrupted, the cells done so
+    far are kept. Raises OtherSweep, SweepFailed, EngineError, OSError.
     """
     began_s = time.perf_counter()
     found = {} if folder is None else _kept(laid, folder, note)
@@ -240,10 +239,15 @@ def run_plan(
     # The dearest first, so that no worker is left with a long one while the others have nothing to do.
     tasks.sort(key=lambda task: -_effort(laid.experiments[task[0].combination]))
     failures: list[tuple[str, CellError]] = []
+    died = 0
     progress(kept, laid.runs)
     if tasks:
         with closing(engine(tasks)) as outcomes:
             for cell, result in outcomes:
+                if isinstance(result, WorkerDied):
+                    died += 1
+                    note(f"{laid.words(cell)}: {result.message}")
+                    continue
                 if isinstance(result, CellError):
                     failures.append((laid.words(cell), result))
                     continue
@@ -257,7 +261,7 @@ def run_plan(
     sweep = gather(laid, results)
     wall_s = time.perf_counter() - began_s
     ran = {cell.key for cell, _ in tasks}
-    outcome = Outcome(sweep, len(tasks), sum(result.wall_s for result in results if result.key in ran), wall_s)
+    outcome = Outcome(sweep, len(tasks), sum(result.wall_s for result in results if result.key in ran), wall_s, died)
     if folder is not None:
         sweep.folder = folder
         _write(laid, outcome, folder)
@@ -289,6 +293,11 @@ def gather(laid: Plan, results: Sequence[CellResult]) -> Sweep:
     return Sweep(meta, columns)
 
 
+def cells_are(some: int, total: int) -> str:
+    """``3 of 8 cells are``, as a sentence begins."""
+    return f"{some} of {total} cell{' is' if total == 1 else 's are'}"
+
+
 def command_of(laid: Plan) -> str:
     """What to type in the sweep's folder to run it again."""
     import shlex
@@ -317,26 +326,11 @@ def _effort(experiment: Experiment) -> int:
 
 def _kept(laid: Plan, folder: Path, note: Callable[[str], None]) -> dict[str, CellResult]:
     """What ``folder`` holds of the plan's cells already; it is made if it is not there."""
-    path = folder / META
-    try:
-        before = msgspec.json.decode(path.read_bytes())
-    except FileNotFoundError:
-        before = None
-    except (ValueError, OSError) as error:
-        raise OtherSweep(f"{path}: cannot be read: {error}; remove the folder or give another --out") from None
     identity = msgspec.json.decode(msgspec.json.encode(laid.identity))
-    if before is None:
-        if (folder / "summary.json").is_file():
-            raise OtherSweep(f"{folder}: holds a run, not a sweep; give another --out")
+    if not is_begun(folder, identity):
         (folder / CELLS).mkdir(parents=True, exist_ok=True)
-        (folder / "experiment.yaml").write_text(yaml.dump(laid.source), encoding="utf-8")
-        _write_meta(path, {"identity": identity, "meta": None})
-    elif before.get("identity") != identity:
-        paths = [path for path, _, _ in differences(before.get("identity") or {}, identity)]
-        where = ", ".join(path.removeprefix("experiment.") for path in paths[:6])
-        raise OtherSweep(
-            f"{folder}: holds a sweep of another experiment (differs in {where}); give another --out, or remove it"
-        )
+        (folder / EXPERIMENT).write_text(yaml.dump(laid.source), encoding="utf-8")
+        _write_meta(folder / META, {"identity": identity, "meta": None})
     (folder / CELLS).mkdir(exist_ok=True)
     found, others, code = {}, [], code_fingerprint()
     for cell in laid.cells:
@@ -348,10 +342,10 @@ def _kept(laid: Plan, folder: Path, note: Callable[[str], None]) -> dict[str, Ce
         else:
             others.append(result.code)
     if others:
-        made = f"{len(others)} cells were made by other code or libraries"
-        note(f"{made} ({others[0]}, now {code}) and are run again")
+        made, again = ("1 cell was", "is") if len(others) == 1 else (f"{len(others)} cells were", "are")
+        note(f"{made} made by other code or libraries ({others[0]}, now {code}) and {again} run again")
     if found:
-        note(f"{len(found)} of {laid.runs} cells are there already")
+        note(f"{cells_are(len(found), laid.runs)} there already")
     return found
 
 
@@ -368,6 +362,7 @@ def _write(laid: Plan, outcome: Outcome, folder: Path) -> None:
         "cells_run": outcome.ran,
         "wall_s": round(outcome.wall_s, 3),
         "workers_s": round(outcome.workers_s, 3),
+        "workers_died": outcome.workers_died,
         "code": code_fingerprint(),
         **versions(),
     }

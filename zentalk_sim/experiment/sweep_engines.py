@@ -1,8 +1,8 @@
 """Where the cells of a sweep run: in this process, in processes of this machine, or on a Dask cluster.
 
 An engine takes cells with their experiments and yields each with what it gave, in the order in which they end.
-Closing the generator stops the work at once. A worker that dies (killed, out of memory) costs the cell it was at,
-which is tried again by another.
+Closing the generator stops the work at once. A worker that dies (killed, out of memory) costs the cell it was at: it
+is yielded with ``WorkerDied``, and tried again by another.
 """
 
 from __future__ import annotations
@@ -22,13 +22,21 @@ from threading import Lock, Thread
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from zentalk_sim.experiment.sweep_cell import Cell, CellError, CellResult, code_fingerprint, run_cell
 from zentalk_sim.experiment.sweep_worker import run_there
 from zentalk_sim.model import compiled
 
+
+class WorkerDied(Struct, frozen=True):
+    """A worker died at a cell, which is not the last word of it: another repeats it, or it is given up next."""
+
+    message: str
+
+
 Task = tuple[Cell, dict[str, Any]]
-Outcome = tuple[Cell, CellResult | CellError]
+Outcome = tuple[Cell, CellResult | CellError | WorkerDied]
 Engine = Callable[[Sequence[Task]], Generator[Outcome, None, None]]
 
 MAX_DEATHS: Final = 3
@@ -82,8 +90,11 @@ class LocalProcesses:
         try:
             for thread in threads:
                 thread.start()
-            for _ in tasks:
-                yield self._next(outcomes)
+            missing = len(tasks)
+            while missing:
+                outcome = self._next(outcomes)
+                missing -= not isinstance(outcome[1], WorkerDied)
+                yield outcome
         finally:
             self._stop()
 
@@ -109,13 +120,15 @@ class LocalProcesses:
                     break
                 found: CellResult | CellError | None = None
                 code = 0
-                for _ in range(MAX_DEATHS):
+                for deaths in range(1, MAX_DEATHS + 1):
                     worker = worker or self._start()
                     found = None if worker is None else _ask(worker, mapping)
                     if worker is None or found is not None:
                         break
                     code = worker.wait()
                     worker = None
+                    if not self._stopped:
+                        outcomes.put((cell, WorkerDied(_told(code, deaths))))
                 if self._stopped:
                     return
                 outcomes.put((cell, found or CellError(f"{MAX_DEATHS} workers died at it, the last {_death(code)}")))
@@ -197,6 +210,12 @@ def _close(pipe: Any) -> None:
     # It may hold what was still buffered for a worker that is gone.
     with suppress(OSError):
         pipe.close()
+
+
+def _told(code: int, deaths: int) -> str:
+    """What a note says of a worker's death, the first to the last of a cell."""
+    what_now = "another repeats the run" if deaths < MAX_DEATHS else f"it was number {deaths}, the run is given up"
+    return f"a worker died {_death(code)}; {what_now}"
 
 
 def _death(code: int) -> str:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from math import prod
 from typing import Any, Final
 
 from msgspec import Struct
@@ -56,6 +57,8 @@ class FileSweep(Struct, frozen=True):
 
     seeds: str | None = None
     axes: tuple[Axis, ...] = ()
+    has_seeds: bool = False
+    """Whether it names seeds, be they right or wrong."""
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -134,11 +137,12 @@ def axes_of(vary: Mapping[str, Iterable[Any]]) -> list[Axis]:
 def make_axis(path: str, texts: Sequence[str], label: str, places: tuple[Origin, ...] = ()) -> Axis:
     """An axis, its values read as YAML. Raises FileFaults at ``label``."""
     if path == "seed":
-        raise _fault(label, "the seeds of a sweep are given by --seeds, such as --seeds 1-20")
+        example = "--seeds 1-20, or by `sweep: {seeds: 1-20}` in the file"
+        raise _fault(label, f"the seeds of a sweep are given by --seeds, such as {example}")
     if path == "name":
-        raise _fault(label, "`name` names the sweep's folder and cannot be set by -S; change it in the file")
+        raise _fault(label, "`name` names the sweep's folder and cannot vary; change it in the file")
     if path.partition(".")[0] == "sweep":
-        raise _fault(label, "`sweep` itself cannot be set by -S; vary a setting by its own path")
+        raise _fault(label, "`sweep` itself cannot vary; vary a setting by its own path")
     if len(set(texts)) < len(texts):
         twice = next(text for text in texts if list(texts).count(text) > 1)
         raise _fault(label, f"`{twice}` stands twice; it would give the same runs twice")
@@ -168,6 +172,11 @@ def combinations(axes: Sequence[Axis]) -> list[tuple[int, ...]]:
     return list(product(*(range(len(axis.texts)) for axis in axes)))
 
 
+def grid_size(axes: Sequence[Axis]) -> int:
+    """How many ``combinations`` there are."""
+    return prod(len(axis.texts) for axis in axes)
+
+
 def refuse_same_values(axes: Sequence[Axis], keys: Sequence[str]) -> None:
     """Refuse two texts of one value, such as ``20s`` and ``20000ms``. Raises FileFaults.
 
@@ -186,14 +195,42 @@ def refuse_same_values(axes: Sequence[Axis], keys: Sequence[str]) -> None:
                 raise FileFaults([Fault(axis.place(number), message)])
 
 
-def merged(from_file: Iterable[Axis], given: Iterable[Axis]) -> list[Axis]:
-    """The file's axes and the command's; the command's take the place of the file's. Raises FileFaults."""
+def asked(
+    section: FileSweep,
+    seeds: str | int | Iterable[int] | None,
+    settings: Iterable[str],
+    vary: Mapping[str, Iterable[Any]],
+    faults: list[Fault],
+) -> tuple[list[int], list[Axis]]:
+    """The seeds and axes that a file's section and a command or call ask for.
+
+    What cannot be taken is left out and told in ``faults``, so that the rest can be looked at all the same.
+    """
+    given: list[Axis] = []
+    said: list[str | dict[str, Iterable[Any]]] = [*settings, *({path: values} for path, values in vary.items())]
+    for part in said:
+        try:
+            given += [parse_axis(part)] if isinstance(part, str) else axes_of(part)
+        except FileFaults as found:
+            faults += found.faults
+    axes = merged(section.axes, given, faults)
+    if seeds is None and section.seeds is None and section.has_seeds:
+        return [], axes
+    try:
+        return seeds_of(seeds if seeds is not None else section.seeds), axes
+    except FileFaults as found:
+        faults += found.faults
+        return [], axes
+
+
+def merged(from_file: Iterable[Axis], given: Iterable[Axis], faults: list[Fault]) -> list[Axis]:
+    """The file's axes and the command's, which take the place of the file's; ``faults`` is told of any given twice."""
     found = {axis.path: axis for axis in from_file}
     told: set[str] = set()
     for axis in given:
         if axis.path in told:
             message = "is given twice; say all its values in one -S, with commas between"
-            raise _fault(f"-S {axis.path}", message)
+            faults.append(Fault(Origin(f"-S {axis.path}"), message))
         told.add(axis.path)
         found[axis.path] = axis
     return list(found.values())
@@ -201,6 +238,15 @@ def merged(from_file: Iterable[Axis], given: Iterable[Axis]) -> list[Axis]:
 
 def take_section(tree: Located) -> FileSweep:
     """The ``sweep`` section, taken out of an experiment's tree. Raises FileFaults with every fault of it."""
+    faults: list[Fault] = []
+    section = read_section(tree, faults)
+    if faults:
+        raise FileFaults(faults)
+    return section
+
+
+def read_section(tree: Located, faults: list[Fault]) -> FileSweep:
+    """The ``sweep`` section, taken out of an experiment's tree: what is right of it; the rest is told in ``faults``."""
     if not isinstance(tree.data, dict) or "sweep" not in tree.data:
         return FileSweep()
     node: Located = tree.data.pop("sweep")
@@ -209,17 +255,19 @@ def take_section(tree: Located) -> FileSweep:
         return FileSweep()
     example = "`sweep` must be a mapping such as {seeds: 1-20, vary: {population.devices: [100, 200]}}"
     if not isinstance(node.data, dict):
-        raise FileFaults([Fault(node.origin, example)])
-    faults = [
+        faults.append(Fault(node.origin, example))
+        # What was meant may well have named seeds.
+        return FileSweep(has_seeds=True)
+    faults += [
         Fault(node.keys[key], f"unknown key `{key}` in `sweep`{suggestion(key, ('seeds', 'vary'))}")
         for key in node.data
         if key not in ("seeds", "vary")
     ]
-    seeds = _section_seeds(node.data.get("seeds"), faults)
-    axes = _section_axes(node.data.get("vary"), faults)
-    if faults:
-        raise FileFaults(faults)
-    return FileSweep(seeds, axes)
+    # A key misspelt may have meant the seeds.
+    has_seeds = "seeds" in node.data or any(key != "vary" for key in node.data)
+    return FileSweep(
+        _section_seeds(node.data.get("seeds"), faults), _section_axes(node.data.get("vary"), faults), has_seeds
+    )
 
 
 def _section_seeds(node: Located | None, faults: list[Fault]) -> str | None:

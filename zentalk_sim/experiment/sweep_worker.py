@@ -60,9 +60,11 @@ def run_there(mapping: Mapping[str, Any], may_compile: bool) -> CellResult | Cel
 
     if not (_is_compiled and compiled.needs_sources("none", mapping.get("checks", ()))):
         return run_cell(mapping)
-    from zentalk_sim.experiment.sweep_engines import LocalProcesses
+    from zentalk_sim.experiment.sweep_engines import LocalProcesses, WorkerDied
 
-    ((_, found),) = LocalProcesses(1)([(Cell(cell_key(mapping), 0, mapping["seed"]), dict(mapping))])
+    *_, (_, found) = LocalProcesses(1)([(Cell(cell_key(mapping), 0, mapping["seed"]), dict(mapping))])
+    # Deaths come before what was found in the end.
+    assert not isinstance(found, WorkerDied)
     return found
 
 

@@ -63,8 +63,12 @@ class Kernel(simpy.Environment):
         self.calendar.timer_at(at_us, function, *arguments)
 
     def schedule(self, event: Event, priority: int = NORMAL, delay: float = 0) -> None:
-        """Schedule a SimPy event; ``delay`` is in whole microseconds."""
-        self._event_at(int(self.calendar.now + delay), priority, self._run, event)
+        """Schedule a SimPy event; ``delay`` is in whole microseconds. Raises ValueError for a part of one."""
+        at = self.calendar.now + delay
+        at_us = int(at)
+        if at_us != at:
+            raise ValueError(f"a delay of {delay} µs: this clock counts whole microseconds; round the delay")
+        self._event_at(at_us, priority, self._run, event)
 
     def _run_event(self, event: Event) -> None:
         callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]

@@ -168,21 +168,24 @@ class Relay:
     def receive_frame(self, conn: ConnId, frame: Frame, now: int, real_us: int | None = None) -> list[Effect]:
         """A frame by reference (fidelity ``frames``)."""
         self._begin(now, real_us)
-        node = self._node
-        found = node.conns.get(conn)
-        if found is not None and found.state != "ended":
-            if node.measures_frames:
-                pipeline.receive_measured(node, found, frame, now)
-            else:
-                pipeline.receive(node, found, frame, now)
+        found = self._node.conns.get(conn)
+        if found is not None:
+            self._take_frame(found, frame, now)
         return self._finish(now)
 
     def receive_frame_on(self, conn: Connection, frame: Frame, now: int) -> list[Effect]:
         """As ``receive_frame``, for a face that has kept the connection and so spares a look for it."""
         self._begin(now, None)
-        if conn.state != "ended":
-            pipeline.receive(self._node, conn, frame, now)
+        self._take_frame(conn, frame, now)
         return self._finish(now)
+
+    def _take_frame(self, conn: Connection, frame: Frame, now: int) -> None:
+        if conn.state == "ended":
+            return
+        if self._node.measures_frames:
+            pipeline.receive_measured(self._node, conn, frame, now)
+        else:
+            pipeline.receive(self._node, conn, frame, now)
 
     def note_arrival(self, conn: ConnId, now: int) -> None:
         """Bytes of a connection have arrived and wait for a CPU: the handshake's time-out no longer runs (R-4.3)."""

@@ -12,7 +12,6 @@ from zentalk_sim.report.html_style import CSS
 from zentalk_sim.report.metrics import METRICS, title_of, unit_of
 from zentalk_sim.report.results import read_manifest
 from zentalk_sim.report.summary import COUNTS_SHOWN, figure
-from zentalk_sim.report.sweep_results import combination_text
 from zentalk_sim.report.sweep_statistics import ENOUGH, EXACT_BELOW, RESAMPLES, coverage
 from zentalk_sim.report.sweep_table import text
 
@@ -35,7 +34,7 @@ def draw(sweep: Sweep, folder: Path, *, plots: bool = True, drawers: Drawers | N
 
 def render(sweep: Sweep, manifest: Mapping[str, Any], pictures: Sequence[Picture]) -> str:
     """The whole page, pictures inside."""
-    count = len(sweep.meta.combinations)
+    simulated = " in the first" if "duration" in sweep.meta.parameters else " in each" if sweep.runs > 1 else ""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     sections = [
         _section("Asked", _asked(sweep)),
@@ -52,15 +51,14 @@ def render(sweep: Sweep, manifest: Mapping[str, Any], pictures: Sequence[Picture
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escape(sweep.name)}, seeds {escape(sweep.meta.seeds)}</title>
+<title>{escape(sweep.name)}, {escape(sweep.seeds_text)}</title>
 <style>{CSS}</style>
 </head>
 <body>
 <main>
 <header>
 <h1>{escape(sweep.name)}</h1>
-<p class="sub">{sweep.runs:,} runs: {count} combination{"s" if count != 1 else ""} × seeds
-{escape(sweep.meta.seeds)} · {figure(sweep.meta.simulated_s)} s simulated in the first</p>
+<p class="sub">{escape(sweep.size_text)} · {figure(sweep.meta.simulated_s)} s simulated{simulated}</p>
 {_verdict(sweep)}
 </header>
 {"".join(sections)}
@@ -72,7 +70,7 @@ def render(sweep: Sweep, manifest: Mapping[str, Any], pictures: Sequence[Picture
 
 def fragment(sweep: Sweep) -> str:
     """The sweep's tables for notebooks; without a style of its own."""
-    head = f"<h3>{escape(sweep.name)}, seeds {escape(sweep.meta.seeds)}</h3>"
+    head = f"<h3>{escape(sweep.name)}, {escape(sweep.seeds_text)}</h3>"
     return (
         f"<div>{head}{_note(sweep)}{''.join(_metric(sweep, metric) for metric in _shown(sweep))}{_bounds(sweep)}</div>"
     )
@@ -118,10 +116,14 @@ def _verdict(sweep: Sweep) -> str:
     bounds = sweep.meta.bounds
     if not bounds:
         return '<p class="verdict none">No threshold or check was set</p>'
-    broken = sum(bound.held < bound.cells for bound in bounds)
+    broken = {bound.id for bound in bounds if bound.held < bound.cells}
     if broken:
-        return f'<p class="verdict broken">✗ {broken} of {len(bounds)} thresholds and checks broken in some run</p>'
-    return f'<p class="verdict held">✓ All thresholds and checks held in all {sweep.runs:,} runs</p>'
+        # Told of each once, however many combinations it was judged in; and of the cells, in how many anything broke.
+        of = f"{len(broken)} of {len({bound.id for bound in bounds})} thresholds and checks"
+        cells = f", in {sweep.columns['held'].values.count(False):,} of {sweep.runs:,} cells" if sweep.runs > 1 else ""
+        return f'<p class="verdict broken">✗ {of} broken{cells}</p>'
+    where = f" in all {sweep.runs:,} cells" if sweep.runs > 1 else ""
+    return f'<p class="verdict held">✓ All thresholds and checks held{where}</p>'
 
 
 def _note(sweep: Sweep) -> str:
@@ -148,7 +150,7 @@ def _metric(sweep: Sweep, metric: str) -> str:
     rows = []
     for combination in sweep.meta.combinations:
         figures = [escape(text(sweep.interval(f"{metric}.{name}", combination))) for name in shown]
-        rows.append((escape(combination_text(combination)), *figures))
+        rows.append((escape(sweep.label(combination)), *figures))
     about = ""
     if metric in METRICS and not split:
         line = METRICS[metric]
@@ -169,7 +171,7 @@ def _counts(sweep: Sweep) -> str:
         )
         for name, words in names
     ]
-    return _table(("", *(escape(combination_text(c)) for c in sweep.meta.combinations)), rows)
+    return _table(("", *(escape(sweep.label(c)) for c in sweep.meta.combinations)), rows)
 
 
 def _attribute(value: str) -> str:
@@ -181,7 +183,7 @@ def _bounds(sweep: Sweep) -> str:
     for bound in sweep.meta.bounds:
         held = bound.held == bound.cells
         verdict = "<span class=held>✓ held</span>" if held else "<span class=broken>✗ broken</span>"
-        where = combination_text(sweep.meta.combinations[bound.combination])
+        where = sweep.label(sweep.meta.combinations[bound.combination])
         rows.append((escape(bound.id), escape(where), verdict, f"{bound.held} of {bound.cells}"))
     if not rows:
         return "<p class=faint>None was set.</p>"

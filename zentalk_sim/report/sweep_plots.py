@@ -21,6 +21,8 @@ from zentalk_sim.report.sweep_statistics import interval_words
 PANELS = ("p50", "p99")
 PANEL_TITLES = {"p50": "p50", "p99": "p99"}
 MAX_ROWS = 40
+_BESIDE_PT = 7.0
+"""How far a curve's dots stand to the left of its median and bar."""
 _MAX_SPREAD = 20.0
 """A picture whose values span more than this factor is drawn to a logarithmic scale."""
 
@@ -109,12 +111,16 @@ def _curves(sweep: Sweep) -> tuple[str, list[tuple[str, list[dict[str, Any]]]]] 
     found: dict[str, list[dict[str, Any]]] = {}
     for combination in sweep.meta.combinations:
         rest = {path: value for path, value in combination.items() if path != x}
-        found.setdefault(combination_text(rest) if rest else "", []).append(combination)
+        found.setdefault(combination_text(rest), []).append(combination)
     return (x, list(found.items())) if len(found) <= len(style.LINES) else None
 
 
 def _figure(sweep: Sweep, height: float) -> Any:
-    return style.captioned_figure((10.5, height), f"{style.plain(sweep.name)} · seeds {sweep.meta.seeds}")
+    """An empty figure that says what stands in it, since a picture goes about without its page."""
+    caption = f"{style.plain(sweep.name)} · {style.plain(sweep.seeds_text, 40)}"
+    if sweep.seeds > 1:
+        caption += f" · median over the seeds; bars: {interval_words(sweep.seeds)}; faint dots: the runs"
+    return style.captioned_figure((10.5, height), caption)
 
 
 def _draw_curves(sweep: Sweep, metric: str, x: str, curves: list[tuple[str, list[dict[str, Any]]]]) -> Any:
@@ -162,8 +168,12 @@ def _points(sweep: Sweep, measure: str, combinations: list[dict[str, Any]], plac
 
 
 def _draw_curve(axes: Any, points: Any, colour: str, dash: str, label: str) -> None:
+    from matplotlib.transforms import ScaledTranslation
+
+    # Beside the bar: of few runs the least and the greatest would lie under its ends, the middle one under the median.
+    beside = axes.transData + ScaledTranslation(-_BESIDE_PT / 72, 0, axes.figure.dpi_scale_trans)
     for x, _, values in points:
-        axes.plot([x] * len(values), values, "o", ms=3, mew=0, color=colour, alpha=0.35, zorder=2)
+        axes.plot([x] * len(values), values, "o", ms=3.5, mew=0, color=colour, alpha=0.45, zorder=2, transform=beside)
     xs = [x for x, _, _ in points]
     medians = [interval.median for _, interval, _ in points]
     low = [m - (i.low if i.low is not None else m) for (_, i, _), m in zip(points, medians, strict=True)]
@@ -177,7 +187,7 @@ def _draw_rows(sweep: Sweep, metric: str) -> Any:
     """A row per combination, or, where nothing varies, a row per statistic."""
     if sweep.parameters:
         shown = sweep.meta.combinations[:MAX_ROWS]
-        labels = [combination_text(combination) for combination in shown]
+        labels = [sweep.label(combination) for combination in shown]
         panels: tuple[str, ...] = PANELS
     else:
         shown, panels = sweep.meta.combinations[:1], ("",)
@@ -253,7 +263,7 @@ def _words(sweep: Sweep, metric: str) -> str:
     told = []
     for statistic in PANELS:
         found = [
-            (interval.median, combination_text(combination))
+            (interval.median, sweep.label(combination))
             for combination in sweep.meta.combinations
             if (interval := sweep.interval(f"{metric}.{statistic}", combination)).median is not None
         ]

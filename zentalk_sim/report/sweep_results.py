@@ -104,6 +104,22 @@ class Sweep:
         """How many seeds each combination was run with."""
         return self.runs // max(len(self.meta.combinations), 1)
 
+    @property
+    def seeds_text(self) -> str:
+        """The seeds as a reader has them: ``seed 1``, ``seeds 1-20``."""
+        return f"seed{'s' if self.seeds > 1 else ''} {self.meta.seeds}"
+
+    @property
+    def size_text(self) -> str:
+        """What was run: ``4 cells: 2 combinations × seeds 1-2``."""
+        count = len(self.meta.combinations)
+        cells = f"{self.runs:,} cell{'s' if self.runs != 1 else ''}"
+        return f"{cells}: {f'{count:,} combinations × ' if count != 1 else ''}{self.seeds_text}"
+
+    def label(self, combination: Mapping[str, Any]) -> str:
+        """What a row over the seeds of a combination is called; where nothing varies, by the seeds themselves."""
+        return combination_text(combination) or ("all seeds" if self.seeds > 1 else self.seeds_text)
+
     def is_any(self, measure: str) -> bool:
         """Whether there is a measure, and any cell has a value of it other than zero."""
         return measure in self.columns and self.columns[measure].is_any
@@ -204,8 +220,7 @@ class Sweep:
         raise _no_table("timeseries")
 
     def __repr__(self) -> str:
-        count = len(self.meta.combinations)
-        return f"<Sweep {self.name}, {self.runs} cells: {count} combinations × seeds {self.meta.seeds}>"
+        return f"<Sweep {self.name}, {self.size_text}>"
 
     def __str__(self) -> str:
         from zentalk_sim.report.sweep_table import sweep_table
@@ -242,8 +257,8 @@ def measure_unit(metric: str, statistic: str) -> str:
 
 
 def combination_text(combination: Mapping[str, Any]) -> str:
-    """``path=value, …`` with each path's last keys, as many as tell it apart; words where nothing varies."""
-    return ", ".join(f"{short_name(path, combination)}={combination[path]}" for path in combination) or "all seeds"
+    """``path=value, …`` with each path's last keys, as many as tell it apart; empty where nothing varies."""
+    return ", ".join(f"{short_name(path, combination)}={combination[path]}" for path in combination)
 
 
 def short_name(path: str, among: Iterable[str]) -> str:

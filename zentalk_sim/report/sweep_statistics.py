@@ -9,9 +9,13 @@ All resampling is drawn from named streams of a fixed seed: the same runs give t
   nothing of the distribution (Conover, Practical Nonparametric Statistics, 1999, 3.2; Hahn and Meeker, Statistical
   Intervals, 1991, 5.2): the narrowest symmetric pair of runs that holds the median in 95 % or more. With fewer than
   ``ENOUGH`` runs there is none, and least and greatest stand in its place, with ``coverage`` to be told beside them.
-- **Interval of a ratio** of medians: both sides resampled independently.
-- **Difference**: the rank-sum test of Wilcoxon, Mann and Whitney, two-sided, ties at their mean rank; all
+- **Interval of a ratio** of medians: both sides resampled independently. Of pairs, each has its ratio, and these their
+  median and interval.
+- **Difference of two sets**: the rank-sum test of Wilcoxon, Mann and Whitney, two-sided, ties at their mean rank; all
   rearrangements are counted where there are at most ``MAX_EXACT``, else that many are drawn.
+- **Difference of pairs**: the signed-rank test of Wilcoxon, two-sided; pairs without a difference say nothing and are
+  left out, ties stand at their mean rank; all signs are counted up to ``MAX_EXACT_PAIRS``, from there on the normal
+  distribution stands for them. It holds where the two of a pair could be exchanged, whatever they have in common.
 - **Many comparisons at once**: Benjamini and Hochberg's procedure at 5 %, so that among many measures that do not
   differ none is called different by chance alone (but for 5 % of such families).
 """
@@ -21,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
-from math import comb
+from math import comb, erfc, sqrt
 from typing import Any, Final
 
 from msgspec import Struct
@@ -30,6 +34,7 @@ from zentalk_sim.protocol.streams import Streams
 
 RESAMPLES: Final = 2_000
 MAX_EXACT: Final = 20_000
+MAX_EXACT_PAIRS: Final = 200
 LEVEL: Final = 0.95
 FALSE_DISCOVERY: Final = 0.05
 
@@ -120,6 +125,14 @@ def ratio_interval(
     return ratio, low, high
 
 
+def paired_ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float | None, float | None, float | None]:
+    """The median of the second over the first of each pair, with its interval; None where any divides by zero."""
+    if any(x == 0 for x, _ in pairs):
+        return None, None, None
+    found = median_interval([y / x for x, y in pairs])
+    return found.median, found.low, found.high
+
+
 def rank_sum_p(a: Sequence[float], b: Sequence[float]) -> float:
     """How likely ranks as far apart as these are if both sets come from one distribution; 1 where a set is empty."""
     import numpy as np
@@ -139,6 +152,44 @@ def rank_sum_p(a: Sequence[float], b: Sequence[float]) -> float:
     chosen = np.argsort(keys, axis=1, kind="stable")[:, :n]
     extreme = int((np.abs(doubled[chosen].sum(axis=1) - centre) >= seen).sum())
     return (extreme + 1) / (MAX_EXACT + 1)
+
+
+def signed_rank_p(pairs: Sequence[tuple[float, float]]) -> float:
+    """How likely differences as one-sided as these are if the two of each pair could be exchanged; 1 without any."""
+    import numpy as np
+
+    signed = signed_ranks(pairs)
+    ranks = [abs(rank) for rank in signed]
+    seen, total = abs(sum(signed)), sum(ranks)
+    if not seen:
+        return 1.0
+    if len(ranks) > MAX_EXACT_PAIRS:
+        return erfc(seen / sqrt(2 * sum(rank * rank for rank in ranks)))
+    # How likely each sum of the ranks with a plus is, all signs being as likely; one rank more at a time.
+    sums = np.zeros(total + 1)
+    sums[0] = 1.0
+    for rank in ranks:
+        sums[rank:] = (sums[rank:] + sums[: total + 1 - rank]) / 2
+        sums[:rank] /= 2
+    away = np.abs(2 * np.arange(total + 1) - total)
+    return min(1.0, float(sums[away >= seen].sum()))
+
+
+def signed_ranks(pairs: Sequence[tuple[float, float]]) -> list[int]:
+    """Of each pair that differs, twice the rank of its difference, with a minus where the second is less.
+
+    Doubled, so that mean ranks are whole.
+    """
+    import numpy as np
+
+    if not pairs:
+        return []
+    data = np.asarray(pairs, dtype=np.float64)
+    greatest = float(np.abs(data).max()) or 1.0
+    # Differences that are equal but for the last digits of their terms are ties.
+    found = np.round((data[:, 1] - data[:, 0]) / greatest, 12)
+    found = found[found != 0]
+    return [int(rank) for rank in np.rint(2 * _ranks(np.abs(found)) * np.sign(found))]
 
 
 def discoveries(p_values: Sequence[float]) -> list[bool]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from zentalk_sim.report.metrics import title_of, unit_of
 from zentalk_sim.report.summary import WIDTH, figure, shown_counts
-from zentalk_sim.report.sweep_results import combination_text
 from zentalk_sim.report.sweep_statistics import ENOUGH, coverage
 
 if TYPE_CHECKING:
@@ -21,11 +20,8 @@ _CELL = 25
 def sweep_table(sweep: Sweep) -> str:
     """Medians of p50 and p99 per metric and combination, then counts that say something, then thresholds."""
     combinations = sweep.meta.combinations
-    head = f"{sweep.name} · {sweep.runs} cells: {len(combinations)} combinations × seeds {sweep.meta.seeds}"
-    if len(combinations) == 1:
-        head = f"{sweep.name} · {sweep.runs} cells: seeds {sweep.meta.seeds}"
-    lines = [cut(head), "", _bracket_words(sweep.seeds)]
-    labels = [combination_text(combination) for combination in combinations[:ROWS]]
+    lines = [cut(f"{sweep.name} · {sweep.size_text}"), *_fixed(sweep), "", _bracket_words(sweep.seeds)]
+    labels = [sweep.label(combination) for combination in combinations[:ROWS]]
     width = max(28, min(max(map(len, labels)), WIDTH - 2 - 2 * _CELL - 13))
     for metric in sweep.metrics:
         if "." in metric or not sweep.is_any(f"{metric}.count"):
@@ -45,6 +41,12 @@ def sweep_table(sweep: Sweep) -> str:
         lines += [f"… and {len(combinations) - ROWS} more combinations, in intervals.parquet", ""]
     lines += _bound_lines(sweep)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _fixed(sweep: Sweep) -> list[str]:
+    """What every cell has set beyond the file."""
+    settings = [f"{path}={value}" for path, value in sweep.meta.settings.items()]
+    return [cut(f"in all: {', '.join(settings)}")] if settings else []
 
 
 def _bracket_words(seeds: int) -> str:
@@ -81,11 +83,13 @@ def _bound_lines(sweep: Sweep) -> list[str]:
         return []
     broken = [bound for bound in sweep.meta.bounds if bound.held < bound.cells]
     if not broken:
-        return [f"All thresholds and checks held in all {sweep.runs} cells"]
-    lines = ["Thresholds and checks not held in every cell"]
+        where = f"all {sweep.runs:,} cells" if sweep.runs > 1 else "the one cell"
+        return [f"All thresholds and checks held in {where}"]
+    lines = [f"Thresholds and checks not held{' in every cell' if sweep.runs > 1 else ''}"]
     for bound in broken[:ROWS]:
-        where = combination_text(sweep.meta.combinations[bound.combination])
-        lines.append(cut(f"  BROKEN  {bound.id} in {bound.cells - bound.held} of {bound.cells} seeds ({where})"))
+        where = sweep.label(sweep.meta.combinations[bound.combination])
+        often = f" in {bound.cells - bound.held} of {bound.cells} seeds" if bound.cells > 1 else ""
+        lines.append(cut(f"  BROKEN  {bound.id}{often} ({where})"))
     if len(broken) > ROWS:
         lines.append(f"  … and {len(broken) - ROWS} more")
     return lines
@@ -95,12 +99,7 @@ def text(interval: Interval) -> str:
     """``20.1 [19.8, 20.4]``; no interval with a single run."""
     if interval.low is None:
         return figure(interval.median)
-    return f"{_number(interval.median)} [{_number(interval.low)}, {_number(interval.high)}]"
-
-
-def _number(value: float | None) -> str:
-    """To four figures, and whole numbers without a fraction."""
-    return figure(int(value) if value is not None and abs(value) >= 1000 else value)
+    return f"{figure(interval.median)} [{figure(interval.low)}, {figure(interval.high)}]"
 
 
 def cut(line: str, width: int = WIDTH) -> str:
