@@ -29,7 +29,10 @@ def told(text: str) -> list[str]:
             "relay: {limits: {send_message: {limit: 5, burst: 500}}}",
             "a `burst` of 500 is never reached, since no more than 5 are admitted in 1m",
         ),
-        ("population: {devices_per_user: 6}", "a user with 6 devices has 1 that cannot connect beside the others (4004)"),
+        (
+            "population: {devices_per_user: 6}",
+            "a user with 6 devices has 1 that cannot connect beside the others (4004)",
+        ),
         ("population: {devices_per_user: [1, 0, 0, 0, 0, 0, 2]}", "a user with 7 devices has 2 that cannot connect"),
         ("relay: {frames: {max: 600B}}", "reaches 256B, and the relay closes a connection that brings a frame"),
         ("relay: {frames: {max_text_payload: 400B}}", "the relay refuses text frames with a payload above"),

@@ -16,7 +16,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import msgspec
 from msgspec import Struct
 
 from zentalk_sim.experiment.differences import differences

@@ -110,7 +110,11 @@ class Plan(Struct, kw_only=True):
     def identity(self) -> dict[str, Any]:
         """What makes it the same sweep, whatever the seeds and values asked for this time."""
         settings = [f"{axis.path}={axis.texts[0]}" for axis in self.fixed]
-        return {"experiment": ordered(self.source), "settings": settings, "varies": sorted(axis.path for axis in self.axes)}
+        return {
+            "experiment": ordered(self.source),
+            "settings": settings,
+            "varies": sorted(axis.path for axis in self.axes),
+        }
 
     @property
     def folder(self) -> Path:

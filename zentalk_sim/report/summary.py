@@ -162,7 +162,9 @@ def nothing_words(threshold: str) -> str:
     """Why nothing was found for a threshold: a number that was not counted, or a metric without values."""
     parts = _BOUND.fullmatch(threshold)
     metric = BY_NAME.get(parts[1]) if parts else None
-    is_number = parts is not None and (parts[2] in ("count", CENSORED) or (metric is not None and metric.kind == "count"))
+    is_number = parts is not None and (
+        parts[2] in ("count", CENSORED) or (metric is not None and metric.kind == "count")
+    )
     return "not known" if is_number else "nothing to measure"
 
 
