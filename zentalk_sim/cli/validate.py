@@ -17,7 +17,8 @@ from zentalk_sim.cli.options import version
 def command(files: tuple[str, ...], settings: tuple[str, ...]) -> None:
     """Check experiment files and name the faults in them, a line each, with its place.
 
-    A note tells of settings that take each other's effect away, which may be meant. Ends with 0 if all files can be run, else with 2.
+    A note tells of settings that take each other's effect away, which may be meant. Ends with 0 if all files
+    can be run, else with 2.
     """
     from zentalk_sim.experiment.doubts import doubts
     from zentalk_sim.experiment.loader import load

@@ -1,11 +1,11 @@
 """How far two runs agree in their distributions: a simulated and a live one of an experiment, laid side by side.
 
-Of each figure the values themselves are compared, out of the runs' tables; those of the reconnect time, whose beginning
-no table has where a node died unnoticed, out of its histogram, exact to 0.4 %. Compared are their quantiles p10 … p99 as ratios, and
-Kolmogorov and Smirnov's distance D of the two samples, with the value that D exceeds once in a hundred where both are
-drawn from one distribution, c(0.01)·√((n + m)/(n·m)) with c = 1.628 (asymptotic). That value supposes independent
-samples; those of one run are not quite, so a distance somewhat above it is no proof of a difference. Runs of
-several seeds may be pooled on either side.
+Of each figure the values themselves are compared, out of the runs' tables; those of the reconnect time, whose
+beginning no table has where a node died unnoticed, out of its histogram, exact to 0.4 %. Compared are their quantiles
+p10 … p99 as ratios, and Kolmogorov and Smirnov's distance D of the two samples, with the value that D exceeds once in
+a hundred where both are drawn from one distribution, c(0.01)·√((n + m)/(n·m)) with c = 1.628 (asymptotic). That value
+supposes independent samples; those of one run are not quite, so a distance somewhat above it is no proof of a
+difference. Runs of several seeds may be pooled on either side.
 """
 
 from __future__ import annotations

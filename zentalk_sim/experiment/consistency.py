@@ -41,30 +41,41 @@ def settled(experiment: Experiment, links: dict[str, LinkProfile], reader: Reade
 
 
 def check(experiment: Experiment, reader: Reader) -> None:
-    """Note in ``reader`` what of ``experiment`` does not fit together."""
-    if not _NAME.fullmatch(experiment.name):
+    """Note in ``reader`` what of ``experiment`` does not fit together, as far as its values were read."""
+    known = reader.is_read
+    if known("name") and not _NAME.fullmatch(experiment.name):
         message = (
             "`name` must be 1 to 64 letters, digits, `_`, `-` or `.`, the first a letter or digit: it names a folder"
         )
         reader.fault(reader.place("name"), message)
-    if experiment.warm_up_us >= experiment.duration_us:
+    if known("warm_up_us", "duration_us") and experiment.warm_up_us >= experiment.duration_us:
         total = about_duration(experiment.duration_us)
         reader.fault(reader.place("warm_up_us", "duration_us"), f"`warm_up` must be shorter than the duration, {total}")
-    if experiment.duration_us > experiment.measure.interval_us * MAX_STEPS:
+    steps = experiment.measure.interval_us * MAX_STEPS
+    if known("duration_us", "measure.interval_us") and experiment.duration_us > steps:
         message = f"`measure.interval` is too short: the time series would have more than {MAX_STEPS:,} steps"
         reader.fault(reader.place("measure.interval_us", "duration_us"), message)
-    if "requirements" in experiment.checks and experiment.measure.trace == "sample":
+    whole = "requirements" in experiment.checks and experiment.measure.trace == "sample"
+    if whole and known("checks", "measure.trace"):
         message = "`checks: [requirements]` needs the whole trace: have `measure.trace` be full or none, not sample"
         reader.fault(reader.place("measure.trace", "checks"), message)
-    _check_population(experiment, reader)
-    _check_memory(experiment, reader)
-    _check_backoff(experiment, reader)
-    _check_messages(experiment, reader)
-    _check_workload(experiment, reader)
+    for path, check_section in (
+        ("", _check_population),
+        ("relay.ingress.memory", _check_memory),
+        ("client.backoff", _check_backoff),
+        ("workload.messages", _check_messages),
+        ("workload", _check_workload),
+    ):
+        if not path or known(path):
+            check_section(experiment, reader)
     for number, fault in enumerate(experiment.faults):
         path = f"faults.{number}"
+        if not known(path):
+            continue
         if isinstance(fault, fault_schema.EventRule):
             population = experiment.population
+            if not known("population.devices", "population.devices_per_user"):
+                continue
             rule_reader.check(reader, fault.rule, path, users=population.users, devices=population.devices)
         else:
             _check_fault(experiment, reader, fault, path)
@@ -72,23 +83,25 @@ def check(experiment: Experiment, reader: Reader) -> None:
 
 
 def _check_population(experiment: Experiment, reader: Reader) -> None:
-    population = experiment.population
+    population, known = experiment.population, reader.is_read
     if population.devices > MAX_DEVICES:
         reader.fault(reader.place("population.devices"), f"`population.devices` must be at most {MAX_DEVICES:,}")
     each = population.devices_per_user
-    if not isinstance(each, int) and not (0 < len(each) <= 20 and any(each)):
+    is_weighted = not isinstance(each, int) and known("population.devices_per_user")
+    if is_weighted and not isinstance(each, int) and not (0 < len(each) <= 20 and any(each)):
         message = "`population.devices_per_user` needs 1 to 20 weights, one of them greater than 0"
         reader.fault(reader.place("population.devices_per_user"), message)
     default_tail = type(population)().tail_exponent
-    if population.contact_graph == "uniform" and population.tail_exponent != default_tail:
+    is_uniform = population.contact_graph == "uniform" and known("population.contact_graph")
+    if is_uniform and population.tail_exponent != default_tail:
         message = "`population.tail_exponent` says nothing while `population.contact_graph` is uniform"
         reader.fault(reader.place("population.tail_exponent"), message)
-    known = {**PROFILES, **experiment.network}
-    for name in population.networks:
-        if name not in known:
-            message = f"`population.networks`: unknown link profile `{name}`{suggestion(name, known)}"
+    profiles = {**PROFILES, **experiment.network}
+    for name in population.networks if known("network", "population.networks") else ():
+        if name not in profiles:
+            message = f"`population.networks`: unknown link profile `{name}`{suggestion(name, profiles)}"
             reader.fault(reader.place(f"population.networks.{name}"), message)
-    if not sum(population.networks.values()):
+    if known("population.networks") and not sum(population.networks.values()):
         reader.fault(reader.place("population.networks"), "`population.networks` needs a weight greater than 0")
 
 
@@ -113,7 +126,7 @@ def _check_clocks(experiment: Experiment, reader: Reader) -> None:
         ("relay.clock_skew", experiment.relay.clock_skew),
         ("population.clock_skew", experiment.population.clock_skew),
     ):
-        if skew.offset.quantile(0.999_999) > MAX_SKEW_US:
+        if reader.is_read(path) and skew.offset.quantile(0.999_999) > MAX_SKEW_US:
             reader.fault(
                 reader.place(f"{path}.offset"), f"`{path}.offset` must stay below {MAX_SKEW_US // 86_400_000_000}d"
             )
@@ -172,29 +185,32 @@ def _check_workload(experiment: Experiment, reader: Reader) -> None:
 
 
 def _check_fault(experiment: Experiment, reader: Reader, fault: fault_schema.Fault, path: str) -> None:
-    if fault.at_us >= experiment.duration_us:
+    known = reader.is_read
+    if known("duration_us") and fault.at_us >= experiment.duration_us:
         total = about_duration(experiment.duration_us)
         reader.fault(reader.place(f"{path}.at_us"), f"`{path}.at` must be before the end, {total}")
     nodes = experiment.relay.nodes
     node = getattr(fault, "node", None)
-    if node is not None and node >= nodes:
+    if node is not None and node >= nodes and known("relay.nodes"):
         message = f"`{path}.node`: there is no node {node}; the relay has {nodes}, numbered from 0"
         reader.fault(reader.place(f"{path}.node"), message)
     if isinstance(fault, fault_schema.CrashNode):
         if (fault.node is None) == (fault.nodes is None):
             reader.fault(reader.place(path), f"`{path}`: say `node` (which) or `nodes` (how many), one of the two")
-        if fault.nodes is not None and fault.nodes > nodes:
+        if fault.nodes is not None and fault.nodes > nodes and known("relay.nodes"):
             reader.fault(reader.place(f"{path}.nodes"), f"`{path}.nodes`: the relay has only {nodes}")
-    if isinstance(fault, fault_schema.SlowNode) and not experiment.relay.ingress.enabled:
+    idle = not experiment.relay.ingress.enabled and known("relay.ingress")
+    if isinstance(fault, fault_schema.SlowNode) and idle:
         message = (
             f"`{path}`: a node is slow in its CPU work, which costs no time where `relay.ingress.enabled` is false"
         )
         reader.fault(reader.place(path), message)
-    if isinstance(fault, fault_schema.SlowStore) and fault.latency_us < experiment.relay.store_latency_us:
-        own = format_duration(experiment.relay.store_latency_us)
+    store_us = experiment.relay.store_latency_us if known("relay.store_latency_us") else 0
+    if isinstance(fault, fault_schema.SlowStore) and fault.latency_us < store_us:
+        own = format_duration(store_us)
         message = f"`{path}.latency` is shorter than `relay.store_latency`, {own}: the store would be faster"
         reader.fault(reader.place(f"{path}.latency_us", path), message)
-    if isinstance(fault, fault_schema.BusOutage) and nodes == 1:
+    if isinstance(fault, fault_schema.BusOutage) and nodes == 1 and known("relay.nodes"):
         reader.fault(reader.place(path), f"`{path}`: there is no bus where the relay has one node")
     if isinstance(fault, fault_schema.DeviceFault):
         _check_device_fault(experiment, reader, fault, path)
@@ -206,13 +222,15 @@ def _check_device_fault(experiment: Experiment, reader: Reader, fault: fault_sch
         message = f"`{path}`: say `devices` (how many), `network` (which) or `fraction`, one of the three"
         reader.fault(reader.place(path), message)
     devices = experiment.population.devices
-    if fault.devices is not None and fault.devices > devices:
+    known = reader.is_read
+    if fault.devices is not None and fault.devices > devices and known("population.devices"):
         reader.fault(reader.place(f"{path}.devices"), f"`{path}.devices`: the population has only {devices:,}")
-    if fault.network is not None and fault.network not in experiment.population.networks:
+    networks_known = known("population.networks")
+    if networks_known and fault.network is not None and fault.network not in experiment.population.networks:
         end = suggestion(fault.network, experiment.population.networks)
         message = f"`{path}.network`: no device is on `{fault.network}`{end}"
         reader.fault(reader.place(f"{path}.network"), message)
-    known = {**PROFILES, **experiment.network}
-    if isinstance(fault, fault_schema.Handover) and fault.to not in known:
-        message = f"`{path}.to`: unknown link profile `{fault.to}`{suggestion(fault.to, known)}"
+    profiles = {**PROFILES, **experiment.network}
+    if isinstance(fault, fault_schema.Handover) and fault.to not in profiles and known("network"):
+        message = f"`{path}.to`: unknown link profile `{fault.to}`{suggestion(fault.to, profiles)}"
         reader.fault(reader.place(f"{path}.to"), message)

@@ -2,12 +2,13 @@
 
 Three steps: the text becomes a tree with positions (`files.yaml`), the tree becomes Structs by their types
 (`reader`), and what types cannot say is checked last (`consistency`). A fault of an earlier step stops the
-later ones only where they have nothing to go on.
+later ones only where they have nothing to go on: a value at fault is replaced by its default, and nothing is said of
+what depends on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def load(
     set it to, with the option as the user wrote it (``--seed 7``). ``set_aside`` is given the names of sections that
     were checked and are no part of an experiment: ``sweep``. Raises FileFaults.
     """
-    return read(yaml.load(path), settings, options=options, set_aside=set_aside)
+    tree, faults = _readable(lambda: yaml.load(path))
+    return read(tree, settings, options=options, set_aside=set_aside, earlier=faults)
 
 
 def from_mapping(mapping: Mapping[str, Any], settings: Iterable[str] = (), *, source: str = "experiment") -> Experiment:
@@ -49,7 +51,18 @@ def from_mapping(mapping: Mapping[str, Any], settings: Iterable[str] = (), *, so
 
 def from_text(text: str, source: str = "experiment.yaml") -> Experiment:
     """The experiment of a file's text. Raises FileFaults."""
-    return read(yaml.parse(text, source))
+    tree, faults = _readable(lambda: yaml.parse(text, source))
+    return read(tree, earlier=faults)
+
+
+def _readable(load: Callable[[], Located]) -> tuple[Located, list[Fault]]:
+    """A tree, and what was at fault in its text beside it. Raises FileFaults where nothing could be read."""
+    try:
+        return load(), []
+    except FileFaults as found:
+        if found.tree is None:
+            raise
+        return found.tree, found.faults
 
 
 def read(
@@ -58,8 +71,12 @@ def read(
     *,
     options: Mapping[str, tuple[str, Any]] | None = None,
     set_aside: list[str] | None = None,
+    earlier: list[Fault] | None = None,
 ) -> Experiment:
-    """The experiment of a tree, which is changed on the way. Raises FileFaults with every fault found."""
+    """The experiment of a tree, which is changed on the way. Raises FileFaults with every fault found.
+
+    ``earlier``: what was found at fault as the tree was made.
+    """
     if tree.data is None:
         raise FileFaults([Fault(tree.origin, "is empty; `zsim new NAME` writes a file to start from")])
     if not isinstance(tree.data, dict):
@@ -73,12 +90,21 @@ def read(
         overrides.put(tree, path.split("."), yaml.located(value, Origin(label)), label)
     _settle_users(tree, reader)
     links = _read_links(tree, reader)
+    if links is FAILED:
+        reader.replaced.append("network")
+        links = {}
+    if "name" not in tree.data:
+        # All else can be judged without.
+        reader.fault(tree.origin, "key `name` is missing")
+        tree.data["name"], tree.keys["name"] = Located("unnamed", tree.origin), tree.origin
     built = reader.struct(tree, experiment_type(), "")
-    if built is not FAILED and links is not FAILED:
+    if built is not FAILED:
         built = consistency.settled(built, links, reader)
         consistency.check(built, reader)
-    if reader.faults:
-        raise FileFaults(reader.faults)
+    told = {str(fault.origin) for fault in earlier or ()}
+    faults = [*(earlier or ()), *(fault for fault in reader.faults if str(fault.origin) not in told)]
+    if faults:
+        raise FileFaults(faults)
     assert isinstance(built, Experiment)
     return built
 

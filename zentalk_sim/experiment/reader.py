@@ -19,7 +19,7 @@ from zentalk_sim.experiment import keys
 from zentalk_sim.experiment.keys import Quantity
 from zentalk_sim.files.names import suggestion
 from zentalk_sim.files.units import UnitError
-from zentalk_sim.files.yaml import Fault, Located, Origin
+from zentalk_sim.files.yaml import UNREADABLE, Fault, Located, Origin
 from zentalk_sim.network.profile import NOT_MODELLED, LinkProfile
 
 FAILED: Final[Any] = object()
@@ -42,11 +42,21 @@ class Reader:
         self.places: dict[str, Origin] = {}
         """Path of fields → where its key stands."""
         self._elsewhere = elsewhere or (lambda key: "")
+        self.replaced: list[str] = []
+        """Paths whose value was at fault: what is read has the default there, or None in a list."""
 
     def fault(self, origin: Origin, message: str) -> Any:
         """Note a fault; returns FAILED."""
         self.faults.append(Fault(origin, message))
         return FAILED
+
+    def is_read(self, *paths: str) -> bool:
+        """Whether all of ``paths`` were read without a fault, so that more can be said of them."""
+        return not any(
+            at == path or at.startswith(path + ".") or path.startswith(at + ".")
+            for at in self.replaced
+            for path in paths
+        )
 
     def place(self, *paths: str) -> Origin:
         """Where the first of ``paths`` that was written stands, else the nearest enclosing place."""
@@ -66,6 +76,8 @@ class Reader:
         self, node: Located, kind: mi.Type, path: str, base: Any = NODEFAULT, what: Quantity | None = None
     ) -> Any:
         """``node`` as ``kind``; ``what`` where its text carries a unit, ``base`` where it starts from a default."""
+        if node.data is UNREADABLE:
+            return FAILED
         kinds = kind.types if isinstance(kind, mi.UnionType) else (kind,)
         for converted in self._converted(kinds):
             return self.converters[converted](self, node, path)
@@ -83,7 +95,11 @@ class Reader:
             if isinstance(k, mi.VarTupleType | mi.ListType) and isinstance(data, list):
                 items = [self.value(item, k.item_type, f"{path}.{i}") for i, item in enumerate(data)]
                 if any(item is FAILED for item in items):
-                    return FAILED
+                    if not isinstance(k.item_type, mi.UnionType):
+                        return FAILED
+                    # Of a list of many kinds, such as the faults, the others can be judged still.
+                    self.replaced += [f"{path}.{i}" for i, item in enumerate(items) if item is FAILED]
+                    items = [None if item is FAILED else item for item in items]
                 return items if isinstance(k, mi.ListType) else tuple(items)
             if isinstance(k, mi.TupleType) and isinstance(data, list):
                 return self._fixed(node, k, path)
@@ -226,6 +242,9 @@ class Reader:
             else:
                 given[name] = (key, child)
                 self.places[_join(path, name)] = node.keys[key]
+        if any(key not in fields and key not in by_key and key != kind.tag_field for key in node.data):
+            # What is misspelt may be any of those that are not written.
+            self.replaced += [_join(path, name) for name in fields if name not in given]
         start = base if isinstance(base, Struct) and type(base) is kind.cls else None
         values: dict[str, Any] = {}
         for name, field in fields.items():
@@ -239,8 +258,13 @@ class Reader:
                 values[name] = self.fault(node.origin, f"key `{keys.key_of(name)}`{where} is missing")
             else:
                 values[name] = default
-        if any(value is FAILED for value in values.values()):
-            return FAILED
+        for name, field in fields.items():
+            if values[name] is FAILED:
+                instead = _default(field) if start is None else getattr(start, name)
+                if instead is NODEFAULT:
+                    return FAILED
+                self.replaced.append(_join(path, name))
+                values[name] = instead
         return self._built(node, kind, path, values)
 
     def _unknown(self, key: str, path: str, kind: mi.StructType, by_key: dict[str, str]) -> str:

@@ -79,9 +79,15 @@ class Fault:
 class FileFaults(Exception):
     """A file, with the options of the command, that cannot be taken; every fault on a line."""
 
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[Fault], tree: Located | None = None) -> None:
+        self.tree = tree
+        """What could be read beside the faults, with UNREADABLE in their places; None where nothing could."""
         self.faults = sorted(faults, key=lambda f: (f.origin.line is None, f.origin.line or 0, f.origin.column or 0))
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+UNREADABLE: Final[Any] = object()
+"""Stands for a scalar that is none; see ``FileFaults.tree``."""
 
 
 class Located:
@@ -236,7 +242,7 @@ class _Reader:
             return Located(None, Origin(self.source, 1, 1))
         tree = self.visit(node, ())
         if self.faults:
-            raise FileFaults(self.faults)
+            raise FileFaults(self.faults, tree)
         return tree
 
     def fault(self, node: Node, message: str) -> None:
@@ -265,7 +271,7 @@ class _Reader:
         suffix = _tag(node)
         if suffix not in _CORE_TAGS:
             self.fault(node, f"tag `{suffix}` is not allowed; write plain values")
-            return Located(None, origin)
+            return Located(UNREADABLE, origin)
         if isinstance(node, MappingNode):
             return self.mapping(node, origin, (*above, id(node)))
         if isinstance(node, SequenceNode):
@@ -289,7 +295,7 @@ class _Reader:
                 keys[key] = self.origin(key_node)
         return Located(tree, origin, keys)
 
-    def scalar(self, node: Node) -> str | int | float | bool | None:
+    def scalar(self, node: Node) -> Any:
         """A scalar's value: quoted and block scalars are texts, plain ones as in YAML 1.2 §10.3.2."""
         text: str = node.value
         if getattr(node, "style", None) == ">":
@@ -303,18 +309,18 @@ class _Reader:
         if _INT.fullmatch(text) or _FLOAT.fullmatch(text):
             if len(text) > _MAX_DIGITS:
                 self.fault(node, "a number this long is not allowed")
-                return None
+                return UNREADABLE
             if _INT.fullmatch(text):
                 base = {"0o": 8, "0x": 16}.get(text[:2], 10)
                 return int(text, base)
             value = float(text)
             if value in (float("inf"), float("-inf")):
                 self.fault(node, f"number `{text}` is too large")
-                return None
+                return UNREADABLE
             return value
         if _INFINITE.fullmatch(text):
             self.fault(node, f"`{text}` is not a finite number")
-            return None
+            return UNREADABLE
         return text
 
 

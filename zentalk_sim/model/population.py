@@ -1,9 +1,9 @@
 """Who takes part: users with keys and contacts, their devices, networks and IP addresses.
 
 Everything of a user or device comes from streams named after its number, so that one more device moves no other's
-network, keys or instants. What is chosen *among all* does move with their number: contacts, picked from all users, and
-whom a fault strikes. Addresses are drawn, not made from keys, so that both fidelities speak of the same users (R-6.1 asks no more
-of an address than its form).
+network, keys or instants. What is chosen *among all* does move with their number: contacts, picked from all users,
+and whom a fault strikes. Addresses are drawn, not made from keys, so that both fidelities speak of the same users
+(R-6.1 asks no more of an address than its form).
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ LEDGERS: dict[str, tuple[str, ...]] = {
 def check_ledgers(counts: Mapping[str, int], unknown: Collection[str] = ()) -> list[str]:
     """A sentence for each ledger that does not balance, with its figures; none if all is well. A missing count is 0.
 
-    ``unknown``: totals that nobody counted, whose ledgers are passed over. A drop whose cause no ledger names is a fault too: it would vanish silently (R-6.5).
+    ``unknown``: totals that nobody counted, whose ledgers are passed over. A drop whose cause no ledger names is a
+    fault too: it would vanish silently (R-6.5).
     """
     faults = []
     for total, parts in LEDGERS.items():

@@ -1,8 +1,9 @@
 """Takes the secrets out of a trace, so that it can be shown to others: for reading and checks, not for replay.
 
-Ciphertexts become zeros of the same length, and asterisks where they are no Base64, which a check shall still see. Tokens, keys, nonces, signatures, challenges, push tokens and device
-names become pseudonyms of the same form, equal ones for equal values; addresses, conversation ids and IPs likewise.
-What cannot be parsed, and so may hide anything, is blanked. Header and restarts lose seed and snapshot.
+Ciphertexts become zeros of the same length, and asterisks where they are no Base64, which a check shall still see.
+Tokens, keys, nonces, signatures, challenges, push tokens and device names become pseudonyms of the same form, equal
+ones for equal values; addresses, conversation ids and IPs likewise. What cannot be parsed, and so may hide anything,
+is blanked. Header and restarts lose seed and snapshot.
 """
 
 from __future__ import annotations
