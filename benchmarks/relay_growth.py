@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from itertools import cycle
 from typing import Any, Final
 
-from benchmarks.lines import BenchmarkError
+from benchmarks.lines import BenchmarkError, Line, line
 from benchmarks.relay_lines import allow_files
 from benchmarks.relay_load import Account, Client, Load, LoadError
 from benchmarks.relay_servers import Server, compiled_relay, is_compiled, mock_relay, websockets_forwarder
@@ -191,6 +191,33 @@ def table(found: Found) -> list[str]:
     return rows
 
 
+_COMPARED: Final = (
+    ("a message one to one", "CPU us", "cpu_us_per_message"),
+    (f"p50 at {RATE_PER_S:,} messages a second", "ms", "p50_ms"),
+    (f"p99 at {RATE_PER_S:,} messages a second", "ms", "p99_ms"),
+    ("a connection authenticated", "CPU us", "cpu_us_per_connection"),
+)
+
+
+def lines(kept: dict[str, Any]) -> list[Line]:
+    """The costs as ``benchmarks compare`` reads them; ``kept`` is ``grow``'s, size → server → medians and rounds."""
+    return [
+        line(
+            f"{name}, {int(size):,} connections, {what}",
+            unit,
+            [
+                (ours[figure], base[figure])
+                for ours, base in zip(found["rounds"], by_server[BASELINE]["rounds"], strict=True)
+            ],
+            "a bare forwarder on websockets",
+        )
+        for size, by_server in kept.items()
+        for name, found in by_server.items()
+        if name != BASELINE
+        for what, unit, figure in _COMPARED
+    ]
+
+
 def grow(sizes: tuple[int, ...], most_files: int) -> tuple[Found, dict[str, Any]]:
     """Measure all sizes; medians, and every round's figures. Raises BenchmarkError."""
     found: Found = {}
@@ -220,7 +247,8 @@ def main(arguments: list[str]) -> None:
     found, kept = grow(sizes, allow_files())
     print("\n".join(table(found)))
     settings = {"messages": MESSAGES, "under_way": UNDER_WAY, "rate_per_s": RATE_PER_S, "rate_s": RATE_S}
-    path = keep(STEM, {"machine": machine, "settings": settings, "sizes": kept})
+    records = [one.record() for one in lines(kept)]
+    path = keep(STEM, {"machine": machine, "settings": settings, "lines": records, "sizes": kept})
     print(f"\nkept in {path}")
 
 

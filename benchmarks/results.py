@@ -98,6 +98,9 @@ def keep(stem: str, found: dict[str, Any], folder: Path = FOLDER) -> Path:
     return path
 
 
+_COMPARABLE: Final = "name a bench-*.json, bench_growth-*.json or bench_storm_growth-*.json in runs/"
+
+
 class Kept(msgspec.Struct):
     """A file read again."""
 
@@ -120,4 +123,4 @@ def read(path: Path) -> tuple[dict[str, Any], list[Line]]:
     except OSError as error:
         raise BenchmarkError(f"{path} cannot be read: {error.strerror}") from None
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-        raise BenchmarkError(f"{path} is not what `make bench` keeps: {error}; name a runs/bench*.json") from None
+        raise BenchmarkError(f"{path} has no lines to compare ({error}); {_COMPARABLE}") from None

@@ -193,6 +193,18 @@ def test_growth_keeps_the_bytes_of_many_connections() -> None:
     assert base.split(" | ")[-2] == "100"
 
 
+def test_growth_keeps_lines_that_can_be_compared() -> None:
+    costs = {"cpu_us_per_message": 40.0, "p50_ms": 0.2, "p99_ms": 1.0, "cpu_us_per_connection": 500.0}
+    by_server = {
+        "relay, compiled": {"rounds": [costs, {**costs, "cpu_us_per_message": 20.0}]},
+        "websockets": {"rounds": [costs, costs]},
+    }
+    message, p50, p99, connection = relay_growth.lines({"1000": by_server})
+    assert (message.name, message.unit) == ("relay, compiled, 1,000 connections, a message one to one", "CPU us")
+    assert (message.ratio, message.ratios) == (0.75, (0.5, 1.0))
+    assert {one.ratio for one in (p50, p99, connection)} == {1.0}
+
+
 def test_growth_needs_open_files() -> None:
     with pytest.raises(BenchmarkError, match=r"10,000 connections need more open files than the 1,024 of `ulimit -Hn`"):
         relay_growth.grow((10_000,), 1_024)
