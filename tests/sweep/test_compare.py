@@ -276,16 +276,17 @@ def test_a_folder_whose_experiment_this_version_cannot_read_is_compared_all_the_
     assert pair.differences is None
 
 
-def test_the_same_run_on_both_sides_is_told_and_nothing_else_is_refused(folders: Path) -> None:
+def test_the_same_run_on_both_sides_is_told_as_such(folders: Path) -> None:
     for names in (("a1", "one"), ("one", "a2"), ("a1", "a2", "one")):
-        with pytest.raises(CompareError, match=r"seed [12] is the same run in both; give runs of other seeds"):
-            compare([folders / name for name in names])
+        found = compare([folders / name for name in names]).pairs
+        assert all(pair.is_one_set and not pair.comparisons for pair in found)
+        assert "The same digests: nothing differs." in comparison_table(found)
     pairs = compare([folders / "one", folders / "grid"]).pairs
     assert [pair.shared for pair in pairs] == [[1, 2], []]
     told = comparison_table(pairs)
     assert (
         "\n   seeds 1-2: the same runs in A and B, which tell nothing\n\n"
-        "Nothing to compare: give runs of other seeds or of another experiment.\n"
+        "The same digests: nothing differs. To compare, give runs of other seeds or of another experiment.\n"
     ) in told
     assert told.endswith(
         "\nIn short, 2 comparisons; B is\n  nodes=1  the same runs\n  nodes=2  too few seeds to tell\n"

@@ -147,10 +147,6 @@ def compare(paths: Sequence[str | PathLike[str]]) -> Compared:
     """Compare the runs and sweeps kept in folders. Raises CompareError, ``report.RunFolderError``."""
     found, unmatched = matched(sources([Path(path) for path in paths]))
     pairs = [compare_groups(baseline, other) for baseline, other in found]
-    if all(pair.is_one_set for pair in pairs):
-        a, b = pairs[0].baseline.label, pairs[0].other.label
-        same = f"seed {pairs[0].shared[0]} is the same run in both"
-        raise CompareError(f"{a} and {b}: {same}; give runs of other seeds or of another experiment")
     return Compared(pairs=pairs, unmatched=unmatched)
 
 

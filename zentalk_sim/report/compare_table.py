@@ -110,7 +110,12 @@ def _short(pair: Pair) -> str:
 def _pair(pair: Pair) -> str:
     lines = [cut(f"A  {_side(pair.baseline)}"), cut(f"B  {_side(pair.other)}"), *_differences(pair), ""]
     if pair.is_one_set:
-        return "\n".join([*lines, "Nothing to compare: give runs of other seeds or of another experiment."])
+        return "\n".join(
+            [
+                *lines,
+                "The same digests: nothing differs. To compare, give runs of other seeds or of another experiment.",
+            ]
+        )
     rows = [_cells(comparison) for comparison in pair.comparisons]
     heads = ("", f"A median {_brackets(pair.baseline)}", f"B median {_brackets(pair.other)}", "B / A")
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
