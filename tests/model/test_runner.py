@@ -170,9 +170,9 @@ def test_the_garbage_collector_is_left_as_it_was(tmp_path: Path) -> None:
     assert gc.get_freeze_count() == 0
 
 
-def test_an_interrupted_run_keeps_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupt_amid_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C after 150 entries."""
     from zentalk_sim.model.kernel import Kernel
-    from zentalk_sim.trace.tables import read_rows
 
     run_until = Kernel.run_until
 
@@ -182,6 +182,12 @@ def test_an_interrupted_run_keeps_its_tables(tmp_path: Path, monkeypatch: pytest
         run_until(kernel, end_us)
 
     monkeypatch.setattr(Kernel, "run_until", interrupted)
+
+
+def test_an_interrupted_run_keeps_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zentalk_sim.trace.tables import read_rows
+
+    interrupt_amid_a_run(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(small(), out=tmp_path, plots=False)
     assert len(list(read_rows(tmp_path / "connections.parquet"))) == 6
@@ -193,17 +199,9 @@ def test_an_interrupted_run_keeps_its_tables(tmp_path: Path, monkeypatch: pytest
 def test_an_interrupted_run_must_write_no_more_of_what_is_under_way_than_fits_into_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zentalk_sim.model.kernel import Kernel
     from zentalk_sim.trace.tables import read_rows
 
-    run_until = Kernel.run_until
-
-    def interrupted(kernel: Kernel, end_us: int) -> None:
-        if kernel.processed > 150:
-            raise KeyboardInterrupt
-        run_until(kernel, end_us)
-
-    monkeypatch.setattr(Kernel, "run_until", interrupted)
+    interrupt_amid_a_run(monkeypatch)
     monkeypatch.setattr("zentalk_sim.experiment.runner.INTERRUPTED_ROWS", 2)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(small(), out=tmp_path, plots=False)
