@@ -75,6 +75,3 @@ class JsonErrorsH11(H11Protocol):
             # Behind it h11 shows the bytes themselves, which the client has.
             message = f"not a readable HTTP/1.1 request: {said.partition(': bytearray')[0][:_MAX_SAID]}"
         return {"error_code": INVALID_MESSAGE, "message": message, "details": {"reason": MALFORMED}}
-
-
-__all__ = ["JsonErrorsH11"]

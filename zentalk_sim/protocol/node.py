@@ -125,8 +125,8 @@ class Node:
         self.read_limit = config.limits.read_receipt
         self.nonce_window_us = config.dedup.window_s * 1_000_000
         self.max_copies = config.mailbox.max_copies
-        self.max_frame_bytes = config.frames.max_bytes
-        self.max_text_payload_bytes = config.frames.max_text_payload_bytes
+        self.max_frame_bytes = frames.max_bytes
+        self.max_text_payload_bytes = frames.max_text_payload_bytes
 
     def rebind_streams(self) -> None:
         """Take the streams of the hot path from ``streams`` again, after these were put elsewhere."""
@@ -159,10 +159,7 @@ class Node:
         """Push MESSAGE_NEW under the id of its MESSAGE_SEND, in binary where it is large (R-1.2, R-2.2)."""
         session = conn.session
         assert session is not None
-        if (
-            len(body.ciphertext) > self.text_safe_bytes
-            and payload_size(body) > self.config.frames.max_text_payload_bytes
-        ):
+        if len(body.ciphertext) > self.text_safe_bytes and payload_size(body) > self.max_text_payload_bytes:
             self.out.append(_Send(conn.id, BinaryFrame("MESSAGE_NEW", message_id, now // 1000, body)))
             return
         seq = session.seq_out = session.seq_out + 1

@@ -118,13 +118,12 @@ def receive_measured(node: Node, conn: Connection, frame: Frame, now: int) -> No
 
     The sizes are those of the bytes that it would be, so that both fidelities refuse the same frames.
     """
-    limits = node.config.frames
-    if frame_size(frame) > limits.max_bytes:
+    if frame_size(frame) > node.max_frame_bytes:
         node.close(conn, CloseCode.TOO_LARGE, "frame too large")
         return
     size = 0 if _is_binary(frame) else payload_size(frame.payload)
-    if size > limits.max_text_payload_bytes:
-        error = codec.requires_binary(size, limits.max_text_payload_bytes)
+    if size > node.max_text_payload_bytes:
+        error = codec.requires_binary(size, node.max_text_payload_bytes)
         _refuse_form(node, conn, error, frame.type, frame.id, now)
     else:
         receive(node, conn, frame, now)
